@@ -1,0 +1,109 @@
+"""One prediction's inputs, by the names and defaults that every way of running it shares."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sam_video.errors import RequestError
+
+MASK_TYPES = ("binary", "highlighted", "greenscreen")
+ANNOTATION_TYPES = ("mask", "box", "both")
+IMAGE_FORMATS = ("webp", "jpg", "png")
+MODEL_NAMES = ("large", "base_plus", "small", "tiny", "pocket")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mask_type": MASK_TYPES,
+    "annotation_type": ANNOTATION_TYPES,
+    "output_format": IMAGE_FORMATS,
+    "model": MODEL_NAMES,
+}
+_RANGES: dict[str, tuple[int, int | None]] = {
+    "video_fps": (0, 240),
+    "output_quality": (0, 100),
+    "output_frame_interval": (1, None),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The inputs of one prediction, checked against their types, choices and ranges.
+
+    Raises:
+        RequestError: An option has a value outside its choices or its range.
+    """
+
+    input_video: Path
+    """A video in any container and codec that FFmpeg reads, or a still image."""
+    click_coordinates: str = ""
+    """`'[x,y],[x,y],…'` in pixels."""
+    click_labels: str = "1"
+    """1 foreground, 0 background, per click."""
+    click_frames: str = "0"
+    """0-based frame index per click."""
+    click_object_ids: str = ""
+    """Object name per click."""
+    mask_type: str = "binary"
+    """How masks are drawn."""
+    annotation_type: str = "mask"
+    """What `highlighted` draws."""
+    output_video: bool = False
+    """One video file instead of one image per frame."""
+    video_fps: int = 0
+    """Frame rate of a video output; 0 is the source's own."""
+    output_format: str = "webp"
+    """Image format of a sequence."""
+    output_quality: int = 80
+    """Of jpg and webp."""
+    output_frame_interval: int = 1
+    """Write every Nth frame; all are tracked."""
+    model: str = "large"
+    """SAM 2.1 checkpoint."""
+    track_backward: bool = True
+    """Also track from an object's first prompt back to the start."""
+    output_rle: bool = False
+    """Also write `rle.json`."""
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value < low or (high is not None and value > high):
+                accepted = f"at least {low}" if high is None else f"{low} to {high}"
+                raise RequestError(f"{name} is {value}; expected a whole number, {accepted}")
+
+    @classmethod
+    def from_text(cls, values: dict[str, str], **defaults: Any) -> "Request":
+        """Build a request from texts, as a command line gives them.
+
+        Args:
+            values: Input name to text, such as `{"output_video": "true"}`.
+            defaults: Values for inputs that `values` does not name.
+
+        Raises:
+            RequestError: An unknown input, a missing one, or a text that is not of its type.
+        """
+        types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+        for name in values:
+            if name not in types:
+                raise RequestError(f"{name} is not an input; expected one of {', '.join(types)}")
+        if "input_video" not in values:
+            raise RequestError("input_video is missing; expected a video or image file")
+        typed = {name: _convert(name, text, types[name]) for name, text in values.items()}
+        return cls(**{**defaults, **typed})
+
+
+def _convert(name: str, text: str, target: type) -> Any:
+    if target is bool:
+        known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.strip().lower() not in known:
+            raise RequestError(f"{name} is {text!r}; expected true or false")
+        return known[text.strip().lower()]
+    if target is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise RequestError(f"{name} is {text!r}; expected a whole number") from None
+    return target(text)

@@ -1,0 +1,146 @@
+"""The values that flow through the package, and the seam between a video and its tracker.
+
+Arrays are NumPy, RGB, channels last. Coordinates are pixels of the frame as it is shown (after
+rotation), origin top left. Nothing here knows of files or of tensors.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+RGBImage = npt.NDArray[np.uint8]
+"""`(H, W, 3)` uint8, RGB."""
+
+BoolMask = npt.NDArray[np.bool_]
+"""`(H, W)` bool, True on the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A point that belongs to an object, or does not."""
+
+    x: float
+    """Pixels from the left edge."""
+    y: float
+    """Pixels from the top edge."""
+    label: int = 1
+    """1 foreground, 0 background."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle around an object, half-open: it ends before column `x1` and row `y1`."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectPrompt:
+    """Everything the caller says of one object on one frame: one call of the prompt encoder."""
+
+    object_id: str
+    """The caller's name for the object."""
+    frame_index: int
+    """0-based index of the frame in the source."""
+    clicks: tuple[Click, ...] = ()
+    """Points, in the order given."""
+    box: Box | None = None
+    """May be combined with clicks."""
+    mask: BoolMask | None = None
+    """`(H, W)` bool of the frame's size; stands alone, without clicks or a box."""
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it says where the object is, and not only where it is not."""
+        return (
+            self.box is not None
+            or self.mask is not None
+            or any(click.label == 1 for click in self.clicks)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is known of a video before its frames are decoded; sizes are those after rotation."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    frame_rate: Fraction
+    """Average frames per second."""
+    num_frames: int | None
+    """As the header states it, which may be wrong; None where it does not say."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel divided by its height, as shown; frames are not stretched by it."""
+    is_still: bool = False
+    """A still image: a video of exactly one frame, whatever index it is asked for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A decoded picture and its place in the source."""
+
+    index: int
+    """0-based, counted in presentation order."""
+    pts_seconds: float
+    """Presentation time in the source's own time line (its first frame need not be at 0)."""
+    image: RGBImage
+    """`(H, W, 3)` uint8, RGB."""
+
+
+class FrameSource(Protocol):
+    """A video that can be read more than once; what the tracker needs of one, and no more."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size and rate; the same for every frame."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame from the first to the last that decodes."""
+        ...
+
+    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        ...
+
+    def frames_backward(self, last: int) -> Iterator[Frame]:
+        """Yield the frames `last`, `last - 1`, …, 0."""
+        ...
+
+    def count_frames(self, limit: int) -> int:
+        """Decode up to `limit` frames and return how many there are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectMask:
+    """One object on one frame."""
+
+    object_id: str
+    """The caller's name."""
+    object_index: int
+    """0-based, in the order in which the objects were first named."""
+    mask: BoolMask
+    """`(H, W)` bool at the frame's size; all False where the object is not visible."""
+    object_score: float
+    """Probability (0 to 1) that the object is visible on this frame."""
+    predicted_iou: float
+    """The model's own estimate (0 to 1) of this mask's intersection over union with the truth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskFrame:
+    """A frame with the masks of all objects that are tracked on it."""
+
+    frame: Frame
+    objects: tuple[ObjectMask, ...]
+    """Ordered by `object_index`; an object that is not tracked on this frame is left out."""
