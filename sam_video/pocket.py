@@ -1,8 +1,10 @@
 """The convolutional image trunk of the `pocket` checkpoint, in place of SAM 2's Hiera.
 
-Inverted-residual blocks with squeeze-and-excitation, as in MobileNetV3 (Howard et al., 2019). Everything
-else of `pocket` is SAM 2's own modules with smaller sizes: `configs/pocket.yaml`.
+Inverted-residual blocks with squeeze-and-excitation, as in MobileNetV3 (Howard et al., 2019).
+Everything else of `pocket` is SAM 2's own modules with smaller sizes: `configs/pocket.yaml`.
 """
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.functional import gelu
@@ -15,7 +17,7 @@ STEM_WIDTH = 24
 class PocketTrunk(nn.Module):
     """Turn images into four feature maps, as `sam2.modeling.backbones.image_encoder` expects."""
 
-    channel_list = list(reversed(WIDTHS))
+    channel_list: ClassVar[list[int]] = list(reversed(WIDTHS))
     """Channels of the maps, coarsest first."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ Arrays are NumPy, RGB, channels last. Coordinates are pixels of the frame as it 
 rotation), origin top left. Nothing here knows of files or of tensors.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -97,22 +97,25 @@ class Frame:
 
 
 class FrameSource(Protocol):
-    """A video that can be read more than once; what the tracker needs of one, and no more."""
+    """A video that can be read more than once; what the tracker needs of one, and no more.
+
+    Readers are generators: closing one releases its decoder.
+    """
 
     @property
     def info(self) -> VideoInfo:
         """Size and rate; the same for every frame."""
         ...
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         """Yield every frame from the first to the last that decodes."""
         ...
 
-    def frames_at(self, indices: Iterable[int]) -> Iterator[Frame]:
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         ...
 
-    def frames_backward(self, last: int) -> Iterator[Frame]:
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
         """Yield the frames `last`, `last - 1`, …, 0."""
         ...
 

@@ -1,0 +1,323 @@
+"""SAM 2 as a few verbs on batches of objects, without the state of any video.
+
+How the network's modules are used follows `SAM2Base` and `SAM2VideoPredictor` of sam2 1.1.0, each
+named where it is followed. Two things differ: the best of three masks is picked before it is
+resized, and holes in masks are not filled, since the official filling exists for CUDA only.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from PIL import Image
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sam_video.memory import MemoryBatch
+from sam_video.network import default_device, default_dtype
+from sam_video.types import BoolMask, ObjectPrompt, RGBImage
+
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+_LOGIT_LIMIT = 32.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFeatures:
+    """What the image encoder says of one frame, shared by all objects."""
+
+    features: Tensor
+    """`(1, C, h, w)` at stride 16."""
+    high_res: tuple[Tensor, Tensor]
+    """`(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`, for the mask decoder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The masks of N objects on one frame, as the mask decoder gives them."""
+
+    mask_logits: Tensor
+    """`(N, 1, 4h, 4w)` float32 at a quarter of the input size; above 0 is object."""
+    pointers: Tensor
+    """Object pointers `(N, C)`."""
+    object_score_logits: Tensor
+    """`(N, 1)` float32; above 0 the object is visible."""
+    predicted_ious: Tensor
+    """`(N,)` float32."""
+
+
+def resize_image(image: RGBImage, size: int) -> RGBImage:
+    """Resize to `(size, size, 3)`, dropping the aspect ratio, with Pillow's bicubic filter.
+
+    That is what SAM 2 does to folders of JPEG images (`sam2.utils.misc._load_img_as_tensor`).
+    """
+    return np.asarray(Image.fromarray(image).resize((size, size)))
+
+
+class SegmentationModel:
+    """SAM 2 with the state of no video: every verb takes all that it needs.
+
+    Args:
+        network: From `build_network`, with weights.
+        device: Where it runs; by default the GPU where there is one.
+        dtype: Of the matrix products; by default bfloat16 where the hardware has it.
+    """
+
+    def __init__(
+        self,
+        network: SAM2Base,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.device = device or default_device()
+        self.dtype = dtype or default_dtype(self.device)
+        self._network = network.to(self.device).eval()
+        self._size: int = network.image_size
+        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
+        self._deviation = torch.tensor(_DEVIATION, device=self.device).view(3, 1, 1)
+        self._prepare_positions()
+
+    @torch.inference_mode()
+    def _prepare_positions(self) -> None:
+        """Compute the position encodings, which depend on the input size alone."""
+        network = self._network
+        side = self._size // network.backbone_stride
+        channels, memory_channels = network.hidden_dim, network.mem_dim
+        image_map = torch.empty(1, channels, side, side, device=self.device)
+        memory_map = torch.empty(1, memory_channels, side, side, device=self.device)
+        self._image_positions = _to_tokens(network.image_encoder.neck.position_encoding(image_map))
+        self._memory_positions = network.memory_encoder.position_encoding(memory_map)
+        self._dense_positions = network.sam_prompt_encoder.get_dense_pe()
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16
+        )
+
+    @torch.inference_mode()
+    def encode_image(self, image: RGBImage) -> ImageFeatures:
+        """Run the image encoder on a frame of any size (`SAM2Base.forward_image`)."""
+        pixels = torch.from_numpy(resize_image(image, self._size).copy()).to(self.device)
+        normalised = (pixels.permute(2, 0, 1).float() / 255 - self._mean) / self._deviation
+        with self._precision():
+            maps = self._network.forward_image(normalised[None])["backbone_fpn"]
+        return ImageFeatures(features=maps[2], high_res=(maps[0], maps[1]))
+
+    @torch.inference_mode()
+    def without_memory(self, image: ImageFeatures) -> Tensor:
+        """Return `(1, C, h, w)` features of a frame that no memory informs, for `decode`."""
+        no_memory: Tensor = self._network.no_mem_embed.view(1, -1, 1, 1)
+        return image.features + no_memory
+
+    @torch.inference_mode()
+    def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
+        """Inform a frame's features by the memories of N objects.
+
+        Follows `SAM2Base._prepare_memory_conditioned_features`.
+
+        Args:
+            image: The frame.
+            memory: N objects' memories.
+            span: Frames over which distances of pointers are counted: 16, or the video's
+                length where it is shorter.
+
+        Returns:
+            `(N, C, h, w)` features, for `decode`.
+        """
+        count = len(memory.maps)
+        maps, map_positions = self._map_tokens(memory)
+        pointers, pointer_positions = self._pointer_tokens(memory, span)
+        tokens = _to_tokens(image.features).expand(-1, count, -1)
+        with self._precision():
+            informed = self._network.memory_attention(
+                curr=tokens,
+                curr_pos=self._image_positions.expand(-1, count, -1),
+                memory=torch.cat([maps, pointers]),
+                memory_pos=torch.cat([map_positions, pointer_positions]),
+                num_obj_ptr_tokens=len(pointers),
+            )
+        return cast(Tensor, informed.permute(1, 2, 0).reshape(count, *image.features.shape[1:]))
+
+    def _map_tokens(self, memory: MemoryBatch) -> tuple[Tensor, Tensor]:
+        """Flatten maps to `(M h w, N, 64)` tokens and give their positions in space and time."""
+        times = self._network.maskmem_tpos_enc[-1 - memory.slots][..., 0, 0, :]
+        positions = self._memory_positions + times[..., None, None]
+        tokens, encodings = (
+            x.permute(1, 3, 4, 0, 2).flatten(0, 2) for x in (memory.maps, positions)
+        )
+        return tokens, encodings
+
+    def _pointer_tokens(self, memory: MemoryBatch, span: int) -> tuple[Tensor, Tensor]:
+        """Split pointers into `(P C/64, N, 64)` tokens and give their positions in time."""
+        width = self._network.mem_dim
+        if memory.pointers.shape[1] == 0:
+            nothing = self._memory_positions.new_empty(0, len(memory.maps), width)
+            return nothing, nothing
+        times = get_1d_sine_pe(memory.distances / max(1, span - 1), dim=self._network.hidden_dim)
+        with self._precision():
+            times = self._network.obj_ptr_tpos_proj(times)
+        count, num_pointers, channels = memory.pointers.shape
+        parts = channels // width
+        tokens = memory.pointers.view(count, num_pointers, parts, width).permute(1, 2, 0, 3)
+        return tokens.flatten(0, 1), times.transpose(0, 1).repeat_interleave(parts, dim=0)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt] | None = None,
+        *,
+        frame_hw: tuple[int, int] = (1, 1),
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        """Predict N masks on a frame (`SAM2Base._forward_sam_heads`).
+
+        Args:
+            image: The frame.
+            informed: `(N, C, h, w)` from `with_memory`, or `(1, C, h, w)` from `without_memory`.
+            prompts: One prompt of clicks and box per object, all of the same number of points.
+            frame_hw: Height and width of the frame, in whose pixels the prompts are.
+            previous: The masks that the prompts correct.
+        """
+        points, labels = self._points(prompts, frame_hw, len(informed))
+        informed = informed.expand(len(points), -1, -1, -1)
+        logits = None if previous is None else previous.mask_logits
+        if logits is not None:
+            logits = logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+        # One click, like none, is ambiguous: the best of three masks is taken.
+        num_points = 0 if prompts is None else labels.shape[1]
+        lowest = self._network.multimask_min_pt_num
+        is_ambiguous = lowest <= num_points <= self._network.multimask_max_pt_num
+        return self._predict(image, informed, (points, labels), logits, is_ambiguous)
+
+    def _predict(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        points: tuple[Tensor, Tensor],
+        mask_prompt: Tensor | None,
+        is_ambiguous: bool,
+    ) -> Prediction:
+        network, count = self._network, len(informed)
+        sparse, dense = network.sam_prompt_encoder(points=points, boxes=None, masks=mask_prompt)
+        with self._precision():
+            masks, ious, tokens, score_logits = network.sam_mask_decoder(
+                image_embeddings=informed,
+                image_pe=self._dense_positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=is_ambiguous,
+                repeat_image=False,
+                high_res_features=[x.expand(count, -1, -1, -1) for x in image.high_res],
+            )
+            best = ious.argmax(dim=1)
+            rows = torch.arange(count, device=self.device)
+            pointers = network.obj_ptr_proj(tokens[rows, best if tokens.shape[1] > 1 else 0])
+        is_visible = score_logits > 0
+        logits = masks[rows, best][:, None].float()
+        return Prediction(
+            mask_logits=torch.where(is_visible[..., None, None], logits, NO_OBJ_SCORE),
+            pointers=self._blank_absent(pointers.float(), is_visible),
+            object_score_logits=score_logits.float(),
+            predicted_ious=ious[rows, best].float(),
+        )
+
+    def _blank_absent(self, pointers: Tensor, is_visible: Tensor) -> Tensor:
+        """Put the pointer of nothing in the place of those of objects that are not visible."""
+        return torch.where(is_visible, pointers, self._network.no_obj_ptr)
+
+    def _points(
+        self, prompts: list[ObjectPrompt] | None, frame_hw: tuple[int, int], count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return `(N, P, 2)` points in pixels of the model's input and their `(N, P)` labels.
+
+        A box is two points with labels 2 and 3 ahead of the clicks, as in
+        `SAM2VideoPredictor.add_new_points_or_box`; no prompt is one point with label -1.
+        """
+        if prompts is None:
+            points = torch.zeros(count, 1, 2, device=self.device)
+            return points, -torch.ones(count, 1, dtype=torch.int32, device=self.device)
+        rows = [_labelled_points(prompt) for prompt in prompts]
+        points = torch.tensor([[point[:2] for point in row] for row in rows])
+        labels = torch.tensor([[point[2] for point in row] for row in rows], dtype=torch.int32)
+        scaled = points / torch.tensor([frame_hw[1], frame_hw[0]]) * self._size
+        return scaled.to(self.device), labels.to(self.device)
+
+    @torch.inference_mode()
+    def adopt_masks(
+        self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
+    ) -> Prediction:
+        """Take N given masks `(H, W)` as the prediction.
+
+        Follows `SAM2VideoPredictor.add_new_mask` and `SAM2Base._use_mask_as_output`.
+        """
+        stacked = torch.stack([torch.from_numpy(mask)[None].float() for mask in masks])
+        resized = _resize(stacked.to(self.device), self._size, antialias=True)
+        inputs = (resized >= 0.5).float()
+        with self._precision():
+            prompt = self._network.mask_downsample(inputs).float()
+        informed = informed.expand(len(masks), -1, -1, -1)
+        decoded = self._predict(
+            image, informed, self._points(None, (1, 1), len(masks)), prompt, is_ambiguous=False
+        )
+        is_visible = inputs.flatten(1).any(dim=1, keepdim=True)
+        return Prediction(
+            mask_logits=_resize(inputs * 20 - 10, self._size // 4, antialias=True),
+            pointers=self._blank_absent(decoded.pointers, is_visible),
+            object_score_logits=is_visible.float() * 20 - 10,
+            predicted_ious=torch.ones(len(masks), device=self.device),
+        )
+
+    @torch.inference_mode()
+    def encode_memory(
+        self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> Tensor:
+        """Return the mask memories of N objects, `(N, 64, h, w)` bfloat16.
+
+        Follows `SAM2Base._encode_new_memory`; the masks of prompted frames are remembered as what
+        the user saw, without shades.
+        """
+        network = self._network
+        logits = _resize(prediction.mask_logits, self._size)
+        masks = (logits > 0).float() if is_prompted else logits.sigmoid()
+        masks = masks * network.sigmoid_scale_for_mem_enc + network.sigmoid_bias_for_mem_enc
+        features = image.features.expand(len(masks), -1, -1, -1)
+        with self._precision():
+            encoded = network.memory_encoder(features, masks, skip_mask_sigmoid=True)
+        is_absent = (prediction.object_score_logits <= 0).float()
+        absence = is_absent[..., None, None] * network.no_obj_embed_spatial[..., None, None]
+        memories: Tensor = encoded["vision_features"] + absence
+        return memories.to(torch.bfloat16)  # as the official predictor keeps them
+
+    @torch.inference_mode()
+    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
+        """Return the masks at the frame's size, `(N, H, W)` bool."""
+        logits = interpolate(
+            prediction.mask_logits, size=frame_hw, mode="bilinear", align_corners=False
+        )
+        return cast(BoolMask, (logits[:, 0] > 0).cpu().numpy())
+
+
+def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
+    box = prompt.box
+    corners = [] if box is None else [(box.x0, box.y0, 2), (box.x1, box.y1, 3)]
+    return corners + [(click.x, click.y, click.label) for click in prompt.clicks]
+
+
+def _to_tokens(maps: Tensor) -> Tensor:
+    """Flatten `(N, C, h, w)` to `(h w, N, C)`."""
+    return maps.flatten(2).permute(2, 0, 1)
+
+
+def _resize(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor:
+    if masks.shape[-2:] == (size, size):
+        return masks
+    return interpolate(
+        masks, size=(size, size), mode="bilinear", align_corners=False, antialias=antialias
+    )

@@ -1,0 +1,80 @@
+"""SAM 2's networks and their weights: the official modules, built from configurations, and filled.
+
+The networks are those of the `sam2` package, with the options that its `build_sam2_video_predictor`
+sets for video. `pocket` is of the same classes but for its image trunk.
+"""
+
+import platform
+from pathlib import Path
+from typing import Any, cast
+
+import sam2
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from sam2.modeling.sam2_base import SAM2Base
+
+from sam_video.errors import CheckpointError
+
+_SAM2_CONFIGS = Path(sam2.__file__).parent / "configs" / "sam2.1"
+_CONFIGS = {
+    "large": _SAM2_CONFIGS / "sam2.1_hiera_l.yaml",
+    "base_plus": _SAM2_CONFIGS / "sam2.1_hiera_b+.yaml",
+    "small": _SAM2_CONFIGS / "sam2.1_hiera_s.yaml",
+    "tiny": _SAM2_CONFIGS / "sam2.1_hiera_t.yaml",
+    "pocket": Path(__file__).parent / "configs" / "pocket.yaml",
+}
+_VIDEO_OPTIONS = {
+    "binarize_mask_from_pts_for_mem_enc": True,
+    "sam_mask_decoder_extra_args": {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    },
+}
+
+
+def build_network(name: str, **options: Any) -> SAM2Base:
+    """Build the named network with random weights, in evaluation mode, on the CPU.
+
+    Args:
+        name: A checkpoint's name: `large`, `base_plus`, `small`, `tiny` or `pocket`.
+        options: Arguments of `SAM2Base` that replace the configuration's.
+    """
+    config = OmegaConf.load(_CONFIGS[name]).model
+    config = OmegaConf.merge(config, _VIDEO_OPTIONS, options)
+    return cast(SAM2Base, instantiate(config, _recursive_=True)).eval()
+
+
+def load_weights(network: SAM2Base, path: Path) -> None:
+    """Fill `network` from a published `.pt` file or from a `.safetensors` file.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint, or is one of another architecture.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
+        network.load_state_dict(weights)
+    except Exception as error:  # torch, pickle and safetensors raise a dozen kinds here
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path.name} does not fit this model: {reason}") from error
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies matrices of it, else float32."""
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_amx()
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def _cpu_has_amx() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    return platform.system() == "Linux" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()

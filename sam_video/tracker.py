@@ -1,0 +1,288 @@
+"""The tracker: prompts condition, memories propagate, frames go in and masks come out.
+
+All prompts are known before tracking starts. First the prompted frames are read and segmented;
+then each object that enters late is tracked backward from its first prompt, its masks spooled to
+disk; then all objects are tracked forward and every frame is yielded, in order. Objects do not
+influence one another, and the forward pass does not depend on the backward one. Nothing is kept in
+memory per frame of the video.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
+from sam_video.model import ImageFeatures, Prediction
+from sam_video.prompts import frame_outside_error
+from sam_video.spool import MaskSpool
+from sam_video.types import (
+    BoolMask,
+    Frame,
+    FrameSource,
+    MaskFrame,
+    ObjectMask,
+    ObjectPrompt,
+    RGBImage,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 16
+"""Objects in one call of the network: bounds its memory, and more gain nothing."""
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+class Segmenter(Protocol):
+    """The verbs that the tracker needs of a model; `sam_video.model.SegmentationModel` has them."""
+
+    def encode_image(self, image: RGBImage) -> ImageFeatures: ...
+
+    def without_memory(self, image: ImageFeatures) -> Tensor: ...
+
+    def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor: ...
+
+    def decode(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt] | None = None,
+        *,
+        frame_hw: tuple[int, int] = (1, 1),
+        previous: Prediction | None = None,
+    ) -> Prediction: ...
+
+    def adopt_masks(
+        self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
+    ) -> Prediction: ...
+
+    def encode_memory(
+        self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> Tensor: ...
+
+    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask: ...
+
+
+@dataclass(slots=True, eq=False)
+class TrackedObject:
+    """What is known of one object while it is tracked in one direction."""
+
+    object_id: str
+    object_index: int
+    first_frame: int
+    """Index of the first frame that has something positive for it."""
+    bank: MemoryBank
+    corrections: dict[int, ObjectPrompt]
+    """Prompts that only say where the object is not, by frame index."""
+    predictions: dict[int, Prediction] = field(default_factory=dict)
+    """Of the conditioning frames that have not been reached yet, by frame index."""
+
+    def backward_copy(self) -> "TrackedObject":
+        """Return the same object, to be tracked backward from its first frame."""
+        bank = self.bank.backward_copy()
+        return TrackedObject(
+            self.object_id, self.object_index, self.first_frame, bank, self.corrections
+        )
+
+
+class Tracker:
+    """Tracks objects through one video: `condition`, then `backward` or not, then `forward`.
+
+    Args:
+        segmenter: The model.
+        source: The video; it is read two or three times.
+        prompts: One per object and frame. Objects are numbered in the order of their first one.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, source: FrameSource, prompts: Sequence[ObjectPrompt]
+    ) -> None:
+        self._segmenter = segmenter
+        self._source = source
+        self._hw = (source.info.height, source.info.width)
+        self._positives = [prompt for prompt in prompts if prompt.is_positive]
+        self._objects = self._tracked_objects(prompts)
+        self._spool = MaskSpool()
+        self._span = MAX_POINTERS
+
+    def __enter__(self) -> "Tracker":
+        self._spool.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._spool.__exit__(*exception)
+
+    def _tracked_objects(self, prompts: Sequence[ObjectPrompt]) -> dict[str, TrackedObject]:
+        first_frames: dict[str, int] = {}
+        for prompt in self._positives:
+            earliest = first_frames.get(prompt.object_id, prompt.frame_index)
+            first_frames[prompt.object_id] = min(earliest, prompt.frame_index)
+        corrections: dict[str, dict[int, ObjectPrompt]] = defaultdict(dict)
+        for prompt in prompts:
+            if not prompt.is_positive:
+                corrections[prompt.object_id][prompt.frame_index] = prompt
+        return {
+            name: TrackedObject(name, index, first, MemoryBank(), corrections[name])
+            for index, (name, first) in enumerate(first_frames.items())
+        }
+
+    @property
+    def num_objects(self) -> int:
+        """How many objects are tracked."""
+        return len(self._objects)
+
+    @property
+    def num_backward_frames(self) -> int:
+        """How many frames `backward` will pass."""
+        return max((o.first_frame for o in self._objects.values()), default=0)
+
+    def condition(self) -> None:
+        """Segment the prompted frames; each prompt becomes a memory of its object.
+
+        Raises:
+            PromptError: A prompt is on a frame that the video does not have.
+        """
+        by_frame = _grouped(self._positives, lambda prompt: prompt.frame_index)
+        wanted = set(by_frame).union(*(o.corrections for o in self._objects.values()))
+        found = set()
+        for frame in self._source.frames_at(wanted):
+            found.add(frame.index)
+            if frame.index in by_frame:
+                self._condition_on(frame, by_frame[frame.index])
+        if wanted - found:
+            raise frame_outside_error(min(wanted - found), self._source.count_frames(max(wanted)))
+        self._span = self._source.count_frames(MAX_POINTERS)
+
+    def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
+        image = self._segmenter.encode_image(frame.image)
+        for group in _batches(prompts, _prompt_shape):
+            prediction = self._segment_prompts(image, group)
+            memories = self._memories(frame.index, image, prediction, is_prompted=True)
+            for row, (prompt, memory) in enumerate(zip(group, memories, strict=True)):
+                tracked = self._objects[prompt.object_id]
+                tracked.bank.add_conditioning(memory)
+                tracked.predictions[frame.index] = _row(prediction, row)
+
+    def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
+        informed = self._segmenter.without_memory(image)
+        masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
+        if masks:
+            return self._segmenter.adopt_masks(image, informed, masks)
+        return self._segmenter.decode(image, informed, prompts, frame_hw=self._hw)
+
+    def backward(self) -> Iterator[int]:
+        """Track late objects back to the start, for `forward` to yield; yield each index passed."""
+        late = [o.backward_copy() for o in self._objects.values() if o.first_frame > 0]
+        if not late:
+            return
+        with closing(self._source.frames_backward(self.num_backward_frames - 1)) as frames:
+            for frame in frames:
+                objects = [o for o in late if o.first_frame > frame.index]
+                self._spool.append(frame.index, self._track(frame, objects))
+                yield frame.index
+
+    def forward(self) -> Iterator[MaskFrame]:
+        """Yield every frame of the video with the masks of the objects tracked on it."""
+        with closing(self._source.frames()) as frames:
+            for frame in frames:
+                objects = [o for o in self._objects.values() if o.first_frame <= frame.index]
+                masks = [*self._spool.read(frame.index), *self._track(frame, objects)]
+                yield MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
+
+    def _track(self, frame: Frame, objects: list[TrackedObject]) -> list[ObjectMask]:
+        prompted = [o for o in objects if frame.index in o.predictions]
+        masks = [
+            mask
+            for tracked in prompted
+            for mask in self._object_masks([tracked], tracked.predictions.pop(frame.index))
+        ]
+        tracked = [o for o in objects if o not in prompted]
+        if tracked:
+            image = self._segmenter.encode_image(frame.image)
+            for group in self._groups(frame.index, tracked):
+                masks += self._object_masks(group, self._step(frame.index, image, group))
+        return masks
+
+    def _groups(self, time: int, objects: list[TrackedObject]) -> Iterator[list[TrackedObject]]:
+        """Split into batches that can share calls: equal banks, and equal corrections if any."""
+
+        def shape(tracked: TrackedObject) -> Hashable:
+            correction = tracked.corrections.get(time)
+            return tracked.bank.recall(time).shape, correction and len(correction.clicks)
+
+        return _batches(objects, shape)
+
+    def _step(self, time: int, image: ImageFeatures, objects: list[TrackedObject]) -> Prediction:
+        """Track one batch of objects on to a frame, correct it where asked, and remember it."""
+        memory = MemoryBatch.stack(tracked.bank.recall(time) for tracked in objects)
+        informed = self._segmenter.with_memory(image, memory, self._span)
+        prediction = self._segmenter.decode(image, informed)
+        corrections = [o.corrections[time] for o in objects if time in o.corrections]
+        if corrections:
+            prediction = self._segmenter.decode(
+                image, informed, corrections, frame_hw=self._hw, previous=prediction
+            )
+        memories = self._memories(time, image, prediction, is_prompted=bool(corrections))
+        for tracked, remembered in zip(objects, memories, strict=True):
+            if corrections:
+                tracked.bank.add_conditioning(remembered)
+            else:
+                tracked.bank.add_recent(remembered)
+        return prediction
+
+    def _memories(
+        self, time: int, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> list[Memory]:
+        maps = self._segmenter.encode_memory(image, prediction, is_prompted=is_prompted)
+        return [
+            Memory(time, features, pointer)
+            for features, pointer in zip(maps, prediction.pointers, strict=True)
+        ]
+
+    def _object_masks(
+        self, objects: list[TrackedObject], prediction: Prediction
+    ) -> list[ObjectMask]:
+        masks = self._segmenter.masks_of(prediction, self._hw)
+        scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
+        ious = prediction.predicted_ious.tolist()
+        return [
+            ObjectMask(o.object_id, o.object_index, mask, score, iou)
+            for o, mask, score, iou in zip(objects, masks, scores, ious, strict=True)
+        ]
+
+
+def _prompt_shape(prompt: ObjectPrompt) -> tuple[bool, int]:
+    """Prompts with equal shapes can share one call of the prompt encoder."""
+    return prompt.mask is not None, len(prompt.clicks) + 2 * (prompt.box is not None)
+
+
+def _row(prediction: Prediction, row: int) -> Prediction:
+    chosen = slice(row, row + 1)
+    return Prediction(
+        prediction.mask_logits[chosen],
+        prediction.pointers[chosen],
+        prediction.object_score_logits[chosen],
+        prediction.predicted_ious[chosen],
+    )
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def _batches(items: Iterable[T], key: Callable[[T], Hashable]) -> Iterator[list[T]]:
+    """Yield the items with equal keys together, `MAX_BATCH` at most at a time."""
+    for group in _grouped(items, key).values():
+        remaining = iter(group)
+        while batch := list(islice(remaining, MAX_BATCH)):
+            yield batch
