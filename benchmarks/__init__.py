@@ -1,0 +1,1 @@
+"""Measurements of the package: speed and memory, beside the official predictor."""

@@ -1,0 +1,90 @@
+"""Peak memory of whole predictions, file in and files out, against the length of the video.
+
+Each prediction runs in a process of its own, since a peak never falls again. Run
+`python -m benchmarks.memory --help`.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.clips import clicked_objects
+from sam_video.encoder import VideoEncoder
+from sam_video.pipeline import Session
+from sam_video.request import MODEL_NAMES, Request
+from sam_video.video import open_video
+
+
+def main() -> None:
+    """Measure a video's first frames and the whole of it, and print both."""
+    options = parse_options()
+    if options.child:
+        predict(options.video, options.model, options.objects)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        start = Path(folder) / "start.mp4"
+        cut(options.video, start, options.frames)
+        short, whole = (peak_megabytes(video, options) for video in (start, options.video))
+    frames = open_video(options.video).count_frames(10**9)
+    print(f"{options.model}, {options.objects} objects, binary masks as a video and RLE")
+    print(f"first {options.frames} frames: {short:.0f} MB")
+    print(f"all {frames} frames: {whole:.0f} MB ({whole - short:+.0f} MB)")
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--frames", type=int, default=100, help="length of the short run")
+    parser.add_argument("--objects", type=int, default=3)
+    parser.add_argument("--model", choices=MODEL_NAMES, default="pocket")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def cut(video: Path, start: Path, count: int) -> None:
+    """Write the first frames of a video as a video."""
+    source = open_video(video)
+    size = {"width": source.info.width, "height": source.info.height}
+    with (
+        closing(source.frames()) as frames,
+        VideoEncoder(start, frame_rate=source.info.frame_rate, **size) as encoder,
+    ):
+        for frame in islice(frames, count):
+            encoder.write(frame.image)
+        encoder.finish()
+
+
+def peak_megabytes(video: Path, options: argparse.Namespace) -> float:
+    """Run a prediction in a process of its own and return its peak resident memory."""
+    command = [sys.executable, "-m", "benchmarks.memory", str(video), "--child"]
+    command += ["--model", options.model, "--objects", str(options.objects)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(output)
+
+
+def predict(video: Path, model: str, objects: int) -> None:
+    """Predict, and print this process's peak resident memory in megabytes."""
+    info = open_video(video).info
+    clicks = [prompt.clicks[0] for prompt in clicked_objects(info.width, info.height, objects)]
+    coordinates = ",".join(f"[{click.x},{click.y}]" for click in clicks)
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request(
+            input_video=video,
+            click_coordinates=coordinates,
+            model=model,
+            output_video=True,
+            output_rle=True,
+        )
+        for _ in Session().predict(request, Path(folder)):
+            pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""How long a prediction spent on what."""
+
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sam_video.types import Frame, FrameSource, VideoInfo
+
+
+@dataclass(slots=True)
+class Metrics:
+    """One prediction in figures."""
+
+    frames: int = 0
+    """Frames of the video that came out."""
+    objects: int = 0
+    """Objects that were tracked."""
+    decoding_seconds: float = 0.0
+    """Spent waiting for decoded frames, in all passes over the video."""
+    encoding_seconds: float = 0.0
+    """Spent drawing masks and writing files."""
+    total_seconds: float = 0.0
+    """From the opening of the video to the last file."""
+
+    @property
+    def tracking_seconds(self) -> float:
+        """Spent on everything but decoding and encoding."""
+        return self.total_seconds - self.decoding_seconds - self.encoding_seconds
+
+    @property
+    def frames_per_second(self) -> float:
+        """Over the whole prediction."""
+        return self.frames / self.total_seconds if self.total_seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames, {self.objects} objects in {self.total_seconds:.1f} s "
+            f"({self.frames_per_second:.2f} frames per second): "
+            f"decoding {self.decoding_seconds:.1f} s, tracking {self.tracking_seconds:.1f} s, "
+            f"encoding {self.encoding_seconds:.1f} s"
+        )
+
+    @contextmanager
+    def count_as(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to `{stage}_seconds`."""
+        name = f"{stage}_seconds"
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, name, getattr(self, name) + time.perf_counter() - start)
+
+
+class TimedSource:
+    """A video whose decoding time is counted; otherwise the video itself."""
+
+    def __init__(self, source: FrameSource, metrics: Metrics) -> None:
+        self._source = source
+        self._metrics = metrics
+
+    @property
+    def info(self) -> VideoInfo:
+        """The source's own."""
+        return self._source.info
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield the source's frames."""
+        return self._timed(self._source.frames())
+
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the source's frames of these indices."""
+        return self._timed(self._source.frames_at(indices))
+
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
+        """Yield the source's frames from `last` to the first."""
+        return self._timed(self._source.frames_backward(last))
+
+    def count_frames(self, limit: int) -> int:
+        """Return the source's count."""
+        with self._metrics.count_as("decoding"):
+            return self._source.count_frames(limit)
+
+    def _timed(self, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
+        try:
+            while True:
+                with self._metrics.count_as("decoding"):
+                    frame = next(frames, None)
+                if frame is None:
+                    return
+                yield frame
+        finally:
+            frames.close()

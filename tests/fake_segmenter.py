@@ -1,0 +1,75 @@
+"""A segmenter of a few lines: an object is what has the colour that was clicked."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam_video.memory import MemoryBatch
+from sam_video.model import ImageFeatures, Prediction
+from sam_video.types import BoolMask, ObjectPrompt, RGBImage
+
+
+class FakeSegmenter:
+    """Follows colours exactly: the object pointer is the colour, a mask is where it is found.
+
+    It keeps a record of the batches that it was asked to track, for tests to look at.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int, int]] = []
+        """Objects, mask memories and pointers of each call of `with_memory`."""
+        self.num_encoded = 0
+        """Frames that went through the image encoder."""
+
+    def encode_image(self, image: RGBImage) -> ImageFeatures:
+        self.num_encoded += 1
+        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
+        return ImageFeatures(pixels, (pixels, pixels))
+
+    def without_memory(self, image: ImageFeatures) -> Tensor:
+        return image.features[:, :, 0, 0]
+
+    def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
+        self.batches.append((*memory.maps.shape[:2], memory.pointers.shape[1]))
+        return memory.maps[:, 0, :3, 0, 0].float()
+
+    def decode(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt] | None = None,
+        *,
+        frame_hw: tuple[int, int] = (1, 1),
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        if prompts is None:
+            return self._prediction(image, informed)
+        if previous is not None:  # a correction takes the object away
+            return self._prediction(image, torch.full_like(informed, -1))
+        points = [prompt.clicks[0] for prompt in prompts]
+        colours = [image.features[0, :, int(point.y), int(point.x)] for point in points]
+        return self._prediction(image, torch.stack(colours))
+
+    def _prediction(self, image: ImageFeatures, colours: Tensor) -> Prediction:
+        is_object = (image.features == colours[:, :, None, None]).all(dim=1, keepdim=True)
+        is_visible = is_object.flatten(1).any(dim=1, keepdim=True)
+        return Prediction(
+            mask_logits=is_object.float() * 20 - 10,
+            pointers=colours,
+            object_score_logits=is_visible.float() * 20 - 10,
+            predicted_ious=torch.ones(len(colours)),
+        )
+
+    def adopt_masks(
+        self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
+    ) -> Prediction:
+        means = [image.features[0, :, mask].median(dim=1).values for mask in masks]
+        return self._prediction(image, torch.stack(means))
+
+    def encode_memory(
+        self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> Tensor:
+        return prediction.pointers[:, :, None, None].expand(-1, -1, 2, 2)
+
+    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
+        return np.asarray(prediction.mask_logits[:, 0] > 0)

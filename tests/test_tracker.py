@@ -1,0 +1,172 @@
+"""The tracker, with a segmenter that follows colours exactly."""
+
+import numpy as np
+import pytest
+
+from sam_video.errors import PromptError
+from sam_video.frames import FrameList
+from sam_video.tracker import MAX_BATCH, Tracker
+from sam_video.types import BoolMask, Click, MaskFrame, ObjectPrompt, RGBImage
+from tests.fake_segmenter import FakeSegmenter
+
+SIZE = 24
+COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
+
+
+def truth(index: int, row: int) -> BoolMask:
+    """Return where square `row` is on a frame: it moves one pixel to the right each frame."""
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    left = index % (SIZE - 4)
+    mask[8 * row + 1 : 8 * row + 6, left : left + 4] = True
+    return mask
+
+
+def clip(num_frames: int) -> list[RGBImage]:
+    """Draw three squares of different colours, one above the other."""
+    images = []
+    for index in range(num_frames):
+        image = np.full((SIZE, SIZE, 3), 90, dtype=np.uint8)
+        for row, colour in enumerate(COLOURS):
+            image[truth(index, row)] = colour
+        images.append(image)
+    return images
+
+
+def click(row: int, frame_index: int, object_id: str = "") -> ObjectPrompt:
+    """Click into a square."""
+    where = Click(frame_index % (SIZE - 4) + 1, 8 * row + 3)
+    return ObjectPrompt(object_id or f"square {row}", frame_index, (where,))
+
+
+def track(
+    prompts: list[ObjectPrompt],
+    *,
+    num_frames: int = 10,
+    backward: bool = True,
+    segmenter: FakeSegmenter | None = None,
+) -> list[MaskFrame]:
+    """Track through a drawn clip."""
+    source = FrameList(clip(num_frames))
+    with Tracker(segmenter or FakeSegmenter(), source, prompts) as tracker:
+        tracker.condition()
+        if backward:
+            list(tracker.backward())
+        return list(tracker.forward())
+
+
+def assert_follows(frames: list[MaskFrame], object_id: str, row: int) -> None:
+    """Check an object's mask on every frame on which it is tracked."""
+    for masks in frames:
+        for found in masks.objects:
+            if found.object_id == object_id:
+                assert (found.mask == truth(masks.frame.index, row)).all()
+
+
+def test_an_object_is_followed_from_one_click() -> None:
+    frames = track([click(0, 0)])
+    assert [masks.frame.index for masks in frames] == list(range(10))
+    assert all(len(masks.objects) == 1 for masks in frames)
+    assert_follows(frames, "square 0", 0)
+
+
+def test_a_late_object_is_tracked_backward_and_comes_out_in_order() -> None:
+    frames = track([click(0, 0), click(2, 7)])
+    assert [masks.frame.index for masks in frames] == list(range(10))
+    assert all([o.object_index for o in masks.objects] == [0, 1] for masks in frames)
+    assert_follows(frames, "square 2", 2)
+
+
+def test_without_backward_tracking_a_late_object_has_no_mask_before_its_prompt() -> None:
+    frames = track([click(0, 3), click(2, 7)], backward=False)
+    assert [len(masks.objects) for masks in frames] == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_masks_do_not_depend_on_the_other_objects() -> None:
+    alone = track([click(1, 4)])
+    together = track([click(0, 0), click(1, 4), click(2, 2)])
+    for one, many in zip(alone, together, strict=True):
+        same = next(o for o in many.objects if o.object_id == "square 1")
+        assert (one.objects[0].mask == same.mask).all()
+
+
+def test_objects_with_equal_memories_share_a_call() -> None:
+    segmenter = FakeSegmenter()
+    track([click(row, 0) for row in range(3)], num_frames=5, segmenter=segmenter)
+    assert segmenter.batches == [(3, 1, 1), (3, 2, 2), (3, 3, 3), (3, 4, 4)]
+
+
+def test_objects_of_different_ages_share_calls_once_their_banks_are_full() -> None:
+    segmenter = FakeSegmenter()
+    prompts = [click(0, 0), click(1, 0), click(2, 2)]
+    track(prompts, num_frames=30, backward=False, segmenter=segmenter)
+    assert segmenter.batches[-1] == (3, 7, 16)
+    assert (2, 1, 1) in segmenter.batches
+
+
+def test_a_batch_has_a_limit() -> None:
+    segmenter = FakeSegmenter()
+    prompts = [click(0, 0, f"object {n}") for n in range(MAX_BATCH + 3)]
+    frames = track(prompts, num_frames=3, segmenter=segmenter)
+    assert [count for count, _, _ in segmenter.batches] == [MAX_BATCH, 3] * 2
+    assert [o.object_index for o in frames[2].objects] == list(range(MAX_BATCH + 3))
+
+
+def test_a_frame_goes_through_the_image_encoder_once() -> None:
+    segmenter = FakeSegmenter()
+    track([click(row, 0) for row in range(3)], num_frames=6, segmenter=segmenter)
+    assert segmenter.num_encoded == 6
+
+
+def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:
+    segmenter = FakeSegmenter()
+    track([click(0, 8)], num_frames=10, backward=False, segmenter=segmenter)
+    assert segmenter.num_encoded == 2
+
+
+def test_an_object_may_be_prompted_on_several_frames() -> None:
+    frames = track([click(0, 2), click(0, 6)])
+    assert_follows(frames, "square 0", 0)
+    assert all(len(masks.objects) == 1 for masks in frames)
+
+
+def test_a_negative_click_corrects_the_tracked_mask() -> None:
+    correction = ObjectPrompt("square 0", 5, (Click(20, 20, 0),))
+    frames = track([click(0, 0), correction])
+    assert frames[4].objects[0].mask.any()
+    assert not frames[5].objects[0].mask.any()
+    assert frames[5].objects[0].object_score < 0.5
+
+
+def test_a_negative_click_before_the_first_prompt_corrects_the_backward_pass() -> None:
+    correction = ObjectPrompt("square 0", 2, (Click(20, 20, 0),))
+    frames = track([click(0, 5), correction])
+    assert not frames[2].objects[0].mask.any()
+    assert frames[3].objects[0].mask.any()
+    assert frames[6].objects[0].mask.any()
+
+
+def test_a_mask_is_a_prompt_too() -> None:
+    frames = track([ObjectPrompt("square 1", 0, mask=truth(0, 1)), click(0, 0)])
+    assert_follows(frames, "square 1", 1)
+    assert_follows(frames, "square 0", 0)
+
+
+def test_objects_are_numbered_as_first_named() -> None:
+    frames = track([click(2, 6), click(0, 0)])
+    assert [(o.object_id, o.object_index) for o in frames[8].objects] == [
+        ("square 2", 0),
+        ("square 0", 1),
+    ]
+
+
+def test_a_prompt_past_the_end_fails() -> None:
+    with pytest.raises(PromptError, match=r"12.*0 to 9"):
+        track([click(0, 0), ObjectPrompt("late", 12, (Click(1, 1),))])
+
+
+def test_the_same_input_gives_the_same_masks() -> None:
+    first, second = (track([click(0, 0), click(1, 3)]) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        for a, b in zip(one.objects, other.objects, strict=True):
+            assert (a.mask == b.mask).all()
+            assert (a.object_score, a.predicted_iou) == (b.object_score, b.predicted_iou)
