@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from benchmarks.clips import clicked_objects, read_images
 from benchmarks.official import add, official_predictor, start
@@ -23,6 +24,7 @@ from sam_video.request import MODEL_NAMES
 from sam_video.tracker import Tracker
 from sam_video.types import ObjectPrompt, RGBImage
 
+ROUNDS = 2
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -30,9 +32,9 @@ def main() -> None:
     """Measure and print a table."""
     options = parse_options()
     device = torch.device(options.device or default_device())
-    dtype = DTYPES[options.dtype] if options.dtype else default_dtype(device)
     images = read_images(options.video, options.frames)
     network = load_network(options.model)
+    dtype = DTYPES[options.dtype] if options.dtype else default_dtype(network, device)
     height, width = images[0].shape[:2]
     print(
         f"{options.model}, {device}, {dtype}, {torch.get_num_threads()} threads, torch "
@@ -41,7 +43,9 @@ def main() -> None:
     print(f"{'objects':>8} {'official fps':>13} {'sam_video fps':>14} {'ratio':>6}")
     for count in options.objects:
         prompts = clicked_objects(width, height, count)
-        official, ours = measure(network, options.model, images, prompts, device, dtype)
+        predictor = official_predictor(options.model, network).to(device)
+        model = SegmentationModel(network, device=device, dtype=dtype)
+        official, ours = measure(predictor, model, images, prompts)
         print(f"{count:8} {official:13.2f} {ours:14.2f} {ours / official:6.2f}")
 
 
@@ -69,34 +73,47 @@ def load_network(name: str) -> SAM2Base:
 
 
 def measure(
-    network: SAM2Base,
-    name: str,
+    predictor: SAM2VideoPredictor,
+    model: SegmentationModel,
     images: Sequence[RGBImage],
     prompts: Sequence[ObjectPrompt],
-    device: torch.device,
-    dtype: torch.dtype,
-    rounds: int = 2,
 ) -> tuple[float, float]:
-    """Return frames per second of the official predictor and ours: the best of alternating rounds."""
-    predictor = official_predictor(name, network).to(device)
-    model = SegmentationModel(network, device=device, dtype=dtype)
+    """Return frames per second of both: the best of rounds in which they take turns."""
     official, ours = [], []
-    for _ in range(rounds):
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            state = start(predictor, images)
-            started = time.perf_counter()
-            for prompt in prompts:
-                add(predictor, state, prompt)
-            for _, _, logits in predictor.propagate_in_video(state):
-                (logits > 0).cpu()
-            official.append(len(images) / (time.perf_counter() - started))
-        started = time.perf_counter()
-        with Tracker(model, FrameList(images), prompts) as tracker:
-            tracker.condition()
-            for _ in tracker.forward():
-                pass
-        ours.append(len(images) / (time.perf_counter() - started))
+    for _ in range(ROUNDS):
+        official.append(len(images) / official_seconds(predictor, model.dtype, images, prompts))
+        ours.append(len(images) / our_seconds(model, images, prompts))
     return max(official), max(ours)
+
+
+def official_seconds(
+    predictor: SAM2VideoPredictor,
+    dtype: torch.dtype,
+    images: Sequence[RGBImage],
+    prompts: Sequence[ObjectPrompt],
+) -> float:
+    """Time the official predictor from the first prompt to the last mask."""
+    is_bf16 = dtype is torch.bfloat16
+    with torch.autocast(predictor.device.type, torch.bfloat16, enabled=is_bf16):
+        state = start(predictor, images)
+        started = time.perf_counter()
+        for prompt in prompts:
+            add(predictor, state, prompt)
+        for _, _, logits in predictor.propagate_in_video(state):
+            (logits > 0).cpu()
+        return time.perf_counter() - started
+
+
+def our_seconds(
+    model: SegmentationModel, images: Sequence[RGBImage], prompts: Sequence[ObjectPrompt]
+) -> float:
+    """Time ours, likewise."""
+    started = time.perf_counter()
+    with Tracker(model, FrameList(images), prompts) as tracker:
+        tracker.condition()
+        for _ in tracker.forward():
+            pass
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

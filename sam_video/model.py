@@ -6,7 +6,6 @@ resized, and holes in masks are not filled, since the official filling exists fo
 """
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -19,35 +18,12 @@ from torch.nn.functional import interpolate
 
 from sam_video.memory import MemoryBatch
 from sam_video.network import default_device, default_dtype
+from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ObjectPrompt, RGBImage
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _LOGIT_LIMIT = 32.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ImageFeatures:
-    """What the image encoder says of one frame, shared by all objects."""
-
-    features: Tensor
-    """`(1, C, h, w)` at stride 16."""
-    high_res: tuple[Tensor, Tensor]
-    """`(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`, for the mask decoder."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """The masks of N objects on one frame, as the mask decoder gives them."""
-
-    mask_logits: Tensor
-    """`(N, 1, 4h, 4w)` float32 at a quarter of the input size; above 0 is object."""
-    pointers: Tensor
-    """Object pointers `(N, C)`."""
-    object_score_logits: Tensor
-    """`(N, 1)` float32; above 0 the object is visible."""
-    predicted_ious: Tensor
-    """`(N,)` float32."""
 
 
 def resize_image(image: RGBImage, size: int) -> RGBImage:
@@ -59,12 +35,12 @@ def resize_image(image: RGBImage, size: int) -> RGBImage:
 
 
 class SegmentationModel:
-    """SAM 2 with the state of no video: every verb takes all that it needs.
+    """SAM 2 as a `Segmenter`.
 
     Args:
         network: From `build_network`, with weights.
         device: Where it runs; by default the GPU where there is one.
-        dtype: Of the matrix products; by default bfloat16 where the hardware has it.
+        dtype: Of the matrix products; by default as `default_dtype` says.
     """
 
     def __init__(
@@ -75,7 +51,7 @@ class SegmentationModel:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.device = device or default_device()
-        self.dtype = dtype or default_dtype(self.device)
+        self.dtype = dtype or default_dtype(network, self.device)
         self._network = network.to(self.device).eval()
         self._size: int = network.image_size
         self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
@@ -101,7 +77,7 @@ class SegmentationModel:
 
     @torch.inference_mode()
     def encode_image(self, image: RGBImage) -> ImageFeatures:
-        """Run the image encoder on a frame of any size (`SAM2Base.forward_image`)."""
+        """Run the image encoder, as `SAM2Base.forward_image` does."""
         pixels = torch.from_numpy(resize_image(image, self._size).copy()).to(self.device)
         normalised = (pixels.permute(2, 0, 1).float() / 255 - self._mean) / self._deviation
         with self._precision():
@@ -110,25 +86,13 @@ class SegmentationModel:
 
     @torch.inference_mode()
     def without_memory(self, image: ImageFeatures) -> Tensor:
-        """Return `(1, C, h, w)` features of a frame that no memory informs, for `decode`."""
+        """Add what stands for no memory, as `directly_add_no_mem_embed` does."""
         no_memory: Tensor = self._network.no_mem_embed.view(1, -1, 1, 1)
         return image.features + no_memory
 
     @torch.inference_mode()
     def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
-        """Inform a frame's features by the memories of N objects.
-
-        Follows `SAM2Base._prepare_memory_conditioned_features`.
-
-        Args:
-            image: The frame.
-            memory: N objects' memories.
-            span: Frames over which distances of pointers are counted: 16, or the video's
-                length where it is shorter.
-
-        Returns:
-            `(N, C, h, w)` features, for `decode`.
-        """
+        """Attend to memories, as `SAM2Base._prepare_memory_conditioned_features` does."""
         count = len(memory.maps)
         maps, map_positions = self._map_tokens(memory)
         pointers, pointer_positions = self._pointer_tokens(memory, span)
@@ -176,15 +140,7 @@ class SegmentationModel:
         frame_hw: tuple[int, int] = (1, 1),
         previous: Prediction | None = None,
     ) -> Prediction:
-        """Predict N masks on a frame (`SAM2Base._forward_sam_heads`).
-
-        Args:
-            image: The frame.
-            informed: `(N, C, h, w)` from `with_memory`, or `(1, C, h, w)` from `without_memory`.
-            prompts: One prompt of clicks and box per object, all of the same number of points.
-            frame_hw: Height and width of the frame, in whose pixels the prompts are.
-            previous: The masks that the prompts correct.
-        """
+        """Predict masks, as `SAM2Base._forward_sam_heads` does."""
         points, labels = self._points(prompts, frame_hw, len(informed))
         informed = informed.expand(len(points), -1, -1, -1)
         logits = None if previous is None else previous.mask_logits
@@ -253,10 +209,7 @@ class SegmentationModel:
     def adopt_masks(
         self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
     ) -> Prediction:
-        """Take N given masks `(H, W)` as the prediction.
-
-        Follows `SAM2VideoPredictor.add_new_mask` and `SAM2Base._use_mask_as_output`.
-        """
+        """Take masks as they are: `SAM2VideoPredictor.add_new_mask`, `_use_mask_as_output`."""
         stacked = torch.stack([torch.from_numpy(mask)[None].float() for mask in masks])
         resized = _resize(stacked.to(self.device), self._size, antialias=True)
         inputs = (resized >= 0.5).float()
@@ -278,10 +231,9 @@ class SegmentationModel:
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
     ) -> Tensor:
-        """Return the mask memories of N objects, `(N, 64, h, w)` bfloat16.
+        """Encode masks as `SAM2Base._encode_new_memory` does.
 
-        Follows `SAM2Base._encode_new_memory`; the masks of prompted frames are remembered as what
-        the user saw, without shades.
+        The masks of prompted frames are remembered as what the user saw, without shades.
         """
         network = self._network
         logits = _resize(prediction.mask_logits, self._size)

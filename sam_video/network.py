@@ -69,9 +69,15 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def default_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies matrices of it, else float32."""
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_amx()
+def default_dtype(network: SAM2Base, device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies matrices of it and gains by that, else float32.
+
+    On a CPU the products of a small network are over before the conversion has paid for itself.
+    """
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported()
+    else:
+        has_bf16 = network.image_size >= 512 and _cpu_has_amx()
     return torch.bfloat16 if has_bf16 else torch.float32
 
 

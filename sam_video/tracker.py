@@ -7,67 +7,30 @@ influence one another, and the forward pass does not depend on the backward one.
 memory per frame of the video.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, TypeVar
-
-from torch import Tensor
+from typing import TypeVar
 
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
-from sam_video.model import ImageFeatures, Prediction
 from sam_video.prompts import frame_outside_error
+from sam_video.segmenter import ImageFeatures, Prediction, Segmenter
 from sam_video.spool import MaskSpool
 from sam_video.types import (
-    BoolMask,
     Frame,
     FrameSource,
     MaskFrame,
     ObjectMask,
     ObjectPrompt,
-    RGBImage,
 )
-
-logger = logging.getLogger(__name__)
 
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
-
-
-class Segmenter(Protocol):
-    """The verbs that the tracker needs of a model; `sam_video.model.SegmentationModel` has them."""
-
-    def encode_image(self, image: RGBImage) -> ImageFeatures: ...
-
-    def without_memory(self, image: ImageFeatures) -> Tensor: ...
-
-    def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor: ...
-
-    def decode(
-        self,
-        image: ImageFeatures,
-        informed: Tensor,
-        prompts: list[ObjectPrompt] | None = None,
-        *,
-        frame_hw: tuple[int, int] = (1, 1),
-        previous: Prediction | None = None,
-    ) -> Prediction: ...
-
-    def adopt_masks(
-        self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
-    ) -> Prediction: ...
-
-    def encode_memory(
-        self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
-    ) -> Tensor: ...
-
-    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask: ...
 
 
 @dataclass(slots=True, eq=False)

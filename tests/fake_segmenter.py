@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sam_video.memory import MemoryBatch
-from sam_video.model import ImageFeatures, Prediction
+from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ObjectPrompt, RGBImage
 
 

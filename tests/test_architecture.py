@@ -11,9 +11,9 @@ MODULES = sorted((ROOT / "sam_video").glob("*.py"))
 LAYERS = (
     {"errors"},
     {"types", "request"},
-    {"prompt_text", "rle", "render", "memory", "video", "images", "frames", "encoder", "pocket", "metrics"},
-    {"prompts", "fetch", "network", "spool"},
-    {"model", "checkpoints", "writers"},
+    {"prompt_text", "rle", "render", "memory", "frames", "pocket", "metrics", "filetype"},
+    {"decoder", "images", "encoder", "prompts", "fetch", "network", "spool", "segmenter"},
+    {"video", "model", "checkpoints", "writers"},
     {"tracker"},
     {"pipeline"},
     {"__init__"},

@@ -10,12 +10,13 @@ import pytest
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
+from benchmarks.official import add, official_predictor, seeded_network, start
 from sam_video.frames import FrameList
-from sam_video.model import Prediction, SegmentationModel
+from sam_video.model import SegmentationModel
+from sam_video.segmenter import Prediction
 from sam_video.tracker import TrackedObject, Tracker
 from sam_video.types import BoolMask, Box, Click, ObjectMask, ObjectPrompt, RGBImage
 from sam_video.video import open_video
-from benchmarks.official import add, official_predictor, seeded_network, start
 
 CLIP = Path(__file__).parents[2] / "shared" / "data" / "vos" / "bear" / "video.mp4"
 MAX_LOGIT_DIFFERENCE = 1e-4
