@@ -134,7 +134,7 @@ class Session:
         self.metrics = metrics = Metrics()
         with metrics.count_as("total"), ExitStack() as stack:
             source = TimedSource(open_video(request.input_video), metrics)
-            prompts = build_prompts(request, source.info)
+            prompts = build_prompts(request, source)
             model = self._load(request.model)
             tracker = stack.enter_context(Tracker(model, source, prompts))
             metrics.objects = tracker.num_objects

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sam_video.errors import PromptError
 from sam_video.prompt_text import NamedClick, parse_clicks
 from sam_video.request import Request
-from sam_video.types import Click, ObjectPrompt, VideoInfo
+from sam_video.types import Click, FrameSource, ObjectPrompt, VideoInfo
 
 MAX_BACKGROUND_CLICKS = 100_000
 """Clicks of background names, counted once for every object that they correct."""
@@ -23,8 +23,10 @@ MAX_BACKGROUND_CLICKS = 100_000
 _log = logging.getLogger(__name__)
 
 
-def build_prompts(request: Request, info: VideoInfo) -> tuple[ObjectPrompt, ...]:
+def build_prompts(request: Request, source: FrameSource) -> tuple[ObjectPrompt, ...]:
     """Turn everything that a request points at into prompts for the tracker.
+
+    The source is decoded as far as the last frame that is pointed at, since headers may be wrong.
 
     Returns:
         At least one prompt, and exactly one for each pair of object and frame. Objects come in the
@@ -43,7 +45,9 @@ def build_prompts(request: Request, info: VideoInfo) -> tuple[ObjectPrompt, ...]
         raise PromptError(
             "nothing says what to segment; expected click_coordinates, such as '[391,239]'"
         )
-    return object_prompts(clicks, info)
+    last = max(click.frame_index for click in clicks)
+    num_frames = source.count_frames(last + 1)
+    return object_prompts(clicks, replace(source.info, num_frames=num_frames))
 
 
 def object_prompts(clicks: Sequence[NamedClick], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
@@ -77,17 +81,8 @@ def object_prompts(clicks: Sequence[NamedClick], info: VideoInfo) -> tuple[Objec
     )
 
 
-def frame_outside_error(
-    frame_index: int, num_frames: int, *, position: int | None = None
-) -> PromptError:
-    """Say that a prompt's frame is past the end of the video.
-
-    Args:
-        frame_index: The frame asked for.
-        num_frames: Frames that the video really has.
-        position: Place in `click_frames`, where it is known.
-    """
-    field = "click_frames" if position is None else f"click_frames[{position}]"
+def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
+    """Say that a prompt's frame, which `field` names, is past the end of the video."""
     return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")
 
 
@@ -101,7 +96,8 @@ def _placed(click: NamedClick, info: VideoInfo) -> NamedClick:
     if info.is_still:
         return replace(click, frame_index=0)
     if info.num_frames is not None and click.frame_index >= info.num_frames:
-        raise frame_outside_error(click.frame_index, info.num_frames, position=click.position)
+        field = f"click_frames[{click.position}]"
+        raise frame_outside_error(field, click.frame_index, info.num_frames)
     return click
 
 

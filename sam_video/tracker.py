@@ -120,7 +120,8 @@ class Tracker:
             if frame.index in by_frame:
                 self._condition_on(frame, by_frame[frame.index])
         if wanted - found:
-            raise frame_outside_error(min(wanted - found), self._source.count_frames(max(wanted)))
+            num_frames = self._source.count_frames(max(wanted))
+            raise frame_outside_error("frame_index", min(wanted - found), num_frames)
         self._span = self._source.count_frames(MAX_POINTERS)
 
     def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:

@@ -1,19 +1,30 @@
 """Clicks become one prompt per object and frame, checked against the video."""
 
 import logging
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sam_video.errors import PromptError
-from sam_video.prompts import build_prompts, frame_outside_error
+from sam_video.frames import FrameList
+from sam_video.prompts import build_prompts
 from sam_video.request import Request
-from sam_video.types import Click, ObjectPrompt, VideoInfo
+from sam_video.types import Click, FrameSource, ObjectPrompt
 
-VIDEO = VideoInfo(width=1280, height=720, frame_rate=Fraction(25), num_frames=74)
-UNCOUNTED = VideoInfo(width=1280, height=720, frame_rate=Fraction(25), num_frames=None)
-STILL = VideoInfo(width=1280, height=720, frame_rate=Fraction(1), num_frames=1, is_still=True)
+
+def video(num_frames: int, *, stated: int | None, is_still: bool = False) -> FrameSource:
+    """Return a video of black frames whose header states some count."""
+    source = FrameList([np.broadcast_to(np.uint8(0), (720, 1280, 3))] * num_frames)
+    source.info = replace(source.info, num_frames=stated, is_still=is_still)
+    return source
+
+
+VIDEO = video(74, stated=74)
+UNCOUNTED = video(74, stated=None)
+MISCOUNTED = video(74, stated=9)
+STILL = video(1, stated=1, is_still=True)
 FOUR = "[1,1],[2,2],[3,3],[4,4]"
 
 
@@ -23,7 +34,7 @@ def build(
     labels: str = "1",
     frames: str = "0",
     ids: str = "",
-    info: VideoInfo = VIDEO,
+    source: FrameSource = VIDEO,
 ) -> tuple[ObjectPrompt, ...]:
     request = Request(
         input_video=Path("clip.mp4"),
@@ -32,7 +43,7 @@ def build(
         click_frames=frames,
         click_object_ids=ids,
     )
-    return build_prompts(request, info)
+    return build_prompts(request, source)
 
 
 def short(prompts: tuple[ObjectPrompt, ...]) -> list[str]:
@@ -70,13 +81,13 @@ def test_the_published_example_makes_two_objects() -> None:
         pytest.param("[320,300]", {"ids": "1"}, ["1@0 +320"], id="a number in quotes is a name"),
         pytest.param(
             "[120,80],[60,40]",
-            {"labels": "1,0", "info": STILL},
+            {"labels": "1,0", "source": STILL},
             ["object_1@0 +120 -60"],
             id="still image without names, one negative",
         ),
         pytest.param(
             "[120,80],[60,40]",
-            {"labels": "1,1", "frames": "0,0", "info": STILL},
+            {"labels": "1,1", "frames": "0,0", "source": STILL},
             ["object_1@0 +120", "object_2@0 +60"],
             id="still image without names, two positives",
         ),
@@ -116,7 +127,7 @@ def test_the_published_example_makes_two_objects() -> None:
                 "labels": "1,1,1,0,0,0,0",
                 "frames": "0,0,0,0,0,0,0",
                 "ids": ",".join(["component"] * 7),
-                "info": STILL,
+                "source": STILL,
             },
             ["component@0 +200 +136 +264 -80 -320 -80 -320"],
             id="seven clicks of one object",
@@ -192,7 +203,7 @@ class TestWithoutNames:
         assert short(prompts) == ["object_1@0 +100 -200", "object_2@0 +300"]
 
     def test_on_a_still_image_all_clicks_are_on_one_frame(self) -> None:
-        prompts = build(along_x(100, 500, 490), labels="1,1,0", frames="0,8,0", info=STILL)
+        prompts = build(along_x(100, 500, 490), labels="1,1,0", frames="0,8,0", source=STILL)
         assert short(prompts) == ["object_1@0 +100", "object_2@0 +500 -490"]
 
 
@@ -212,7 +223,7 @@ class TestBackgroundNames:
         assert short(prompts) == ["a@0 -1 +2 -3"]
 
     def test_on_a_still_image_every_object_is_there(self) -> None:
-        prompts = build(along_x(1, 2), labels="1,0", frames="5,0", ids="a,background", info=STILL)
+        prompts = build(along_x(1, 2), labels="1,0", frames="5,0", ids="a,background", source=STILL)
         assert short(prompts) == ["a@0 +1 -2"]
 
     def test_without_an_object_on_the_frame_they_are_ignored_and_logged(
@@ -266,32 +277,32 @@ def test_a_point_on_the_edge_is_inside(coordinates: str) -> None:
         ("[1e300,1]", "click_coordinates[0] is [1e+300, 1]"),
     ],
 )
-@pytest.mark.parametrize("info", [VIDEO, UNCOUNTED, STILL], ids=["video", "uncounted", "still"])
-def test_a_point_outside_the_picture_fails(coordinates: str, message: str, info: VideoInfo) -> None:
+@pytest.mark.parametrize("source", [VIDEO, STILL], ids=["video", "still"])
+def test_a_point_outside_the_picture_fails(
+    coordinates: str, message: str, source: FrameSource
+) -> None:
     with pytest.raises(PromptError) as caught:
-        build(coordinates, info=info)
+        build(coordinates, source=source)
     assert str(caught.value) == f"{message}; expected a point inside the 1280x720 picture"
 
 
-def test_the_last_frame_can_be_prompted() -> None:
-    assert short(build("[1,2]", frames="73")) == ["object_1@73 +1"]
+SOURCES = pytest.mark.parametrize(
+    "source", [VIDEO, UNCOUNTED, MISCOUNTED], ids=["counted", "uncounted", "miscounted"]
+)
 
 
-def test_a_frame_past_the_last_one_fails() -> None:
+@SOURCES
+def test_the_last_frame_can_be_prompted_whatever_the_header_says(source: FrameSource) -> None:
+    assert short(build("[1,2]", frames="73", source=source)) == ["object_1@73 +1"]
+
+
+@SOURCES
+def test_a_frame_past_the_last_one_fails(source: FrameSource) -> None:
     with pytest.raises(
         PromptError, match=r"^click_frames\[1\] is 99; expected a frame from 0 to 73$"
     ):
-        build(along_x(1, 2), frames="0,99")
-
-
-def test_a_frame_of_an_uncounted_video_is_left_for_later() -> None:
-    assert short(build("[1,2]", frames="99", info=UNCOUNTED)) == ["object_1@99 +1"]
-
-
-def test_a_frame_found_missing_later_is_told_the_same_way() -> None:
-    message = "click_frames is 99; expected a frame from 0 to 73"
-    assert str(frame_outside_error(99, 74)) == message
+        build(along_x(1, 2), frames="0,99", source=source)
 
 
 def test_any_frame_of_a_still_image_is_its_one_frame() -> None:
-    assert short(build(along_x(1, 2), frames="3,99", ids="a", info=STILL)) == ["a@0 +1 +2"]
+    assert short(build(along_x(1, 2), frames="3,99", ids="a", source=STILL)) == ["a@0 +1 +2"]
