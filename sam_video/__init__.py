@@ -9,6 +9,7 @@ from sam_video.errors import (
     SamVideoError,
     VideoError,
 )
+from sam_video.frames import FrameList
 from sam_video.request import Request
 from sam_video.types import (
     Box,
@@ -29,6 +30,7 @@ __all__ = [
     "CheckpointError",
     "Click",
     "Frame",
+    "FrameList",
     "FrameSource",
     "MaskFrame",
     "ObjectMask",

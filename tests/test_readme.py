@@ -1,0 +1,66 @@
+"""The README tells the truth where a machine can tell."""
+
+import ast
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam_video import request
+from sam_video.request import Request
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)` \| (.+?) \| (?:`(.*?)`|required) \| .+ \|$", README, re.MULTILINE)
+CHOICES = {
+    "mask_type": request.MASK_TYPES,
+    "annotation_type": request.ANNOTATION_TYPES,
+    "output_format": request.IMAGE_FORMATS,
+    "model": request.MODEL_NAMES,
+}
+
+
+def as_written(value: Any) -> str:
+    """Write a default as the table does."""
+    if value is MISSING:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def test_the_table_of_inputs_has_every_input_with_its_default() -> None:
+    stated = [(name, default.strip('"')) for name, _, default in ROWS]
+    assert stated == [(field.name, as_written(field.default)) for field in fields(Request)]
+
+
+@pytest.mark.parametrize(("name", "choices"), CHOICES.items(), ids=CHOICES.keys())
+def test_the_table_of_inputs_has_every_choice(name: str, choices: tuple[str, ...]) -> None:
+    (kind,) = (kind for row, kind, _ in ROWS if row == name)
+    assert tuple(kind.split(", ")) == choices
+
+
+def test_the_python_examples_are_short_and_use_names_that_exist() -> None:
+    import sam_video
+
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert examples
+    for example in examples:
+        assert len(example.splitlines()) <= 12
+        for node in ast.walk(ast.parse(example)):
+            if isinstance(node, ast.ImportFrom) and node.module == "sam_video":
+                assert all(hasattr(sam_video, alias.name) for alias in node.names)
+
+
+def test_the_files_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\((?!http)(.+?)\)", README)
+    missing = [link for link in links if not (Path(__file__).parents[1] / link).exists()]
+    assert not missing
+
+
+def test_the_commands_use_inputs_that_exist() -> None:
+    names = {field.name for field in fields(Request)}
+    used = re.findall(r"-i (\w+)=", README)
+    assert used
+    assert set(used) <= names
