@@ -1,7 +1,7 @@
 """The one place that composes the others: a request goes in, files come out."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -139,34 +139,35 @@ class Session:
             tracker = stack.enter_context(Tracker(model, source, prompts))
             metrics.objects = tracker.num_objects
             folder.mkdir(parents=True, exist_ok=True)
-            sinks = [stack.enter_context(s) for s in _sinks(request, source.info, folder)]
+            primary = stack.enter_context(_primary_sink(request, source.info, folder))
+            extra = [stack.enter_context(s) for s in _extra_sinks(request, source.info, folder)]
             for masks in _track(tracker, source.info, track_backward=request.track_backward):
                 metrics.frames += 1
-                if masks.frame.index % request.output_frame_interval == 0:
-                    yield from _collect(sinks, masks, metrics)
-            for sink in sinks:
-                with metrics.count_as("encoding"):
-                    files = sink.finish()
-                yield from files
+                is_drawn = masks.frame.index % request.output_frame_interval == 0
+                for sink in (primary, *extra) if is_drawn else extra:
+                    yield from _timed(metrics, sink.write, masks)
+            for sink in (primary, *extra):
+                yield from _timed(metrics, sink.finish)
         logger.info("%s", metrics)
 
 
-def _collect(sinks: Sequence[Sink], masks: MaskFrame, metrics: Metrics) -> Iterator[Path]:
-    """Give a frame to every sink and yield the files that it completed."""
-    for sink in sinks:
-        with metrics.count_as("encoding"):
-            files = sink.write(masks)
-        yield from files
+def _timed(metrics: Metrics, step: Callable[..., list[Path]], *arguments: MaskFrame) -> list[Path]:
+    """Let a sink do a step, and return the files that it completed."""
+    with metrics.count_as("encoding"):
+        return step(*arguments)
 
 
-def _sinks(request: Request, info: VideoInfo, folder: Path) -> Iterator[Sink]:
-    """Create what the request asks to be written, the primary output first."""
+def _primary_sink(request: Request, info: VideoInfo, folder: Path) -> Sink:
+    """Create what draws the masks; `output_frame_interval` is about this one alone."""
     drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
     if request.output_video:
-        yield MaskVideoWriter(folder, info, video_fps=request.video_fps, **drawn)
-    else:
-        yield ImageSequenceWriter(
-            folder, image_format=request.output_format, quality=request.output_quality, **drawn
-        )
+        return MaskVideoWriter(folder, info, video_fps=request.video_fps, **drawn)
+    return ImageSequenceWriter(
+        folder, info, image_format=request.output_format, quality=request.output_quality, **drawn
+    )
+
+
+def _extra_sinks(request: Request, info: VideoInfo, folder: Path) -> Iterator[Sink]:
+    """Create what writes data of every tracked frame."""
     if request.output_rle:
         yield RleWriter(folder, info)

@@ -55,7 +55,7 @@ class Request:
     output_quality: int = 80
     """Of jpg and webp."""
     output_frame_interval: int = 1
-    """Write every Nth frame; all are tracked."""
+    """Draw every Nth frame; all are tracked, and listed in data files."""
     model: str = "large"
     """SAM 2.1 checkpoint."""
     track_backward: bool = True

@@ -1,0 +1,132 @@
+"""Draw masks on a frame; every function returns a new image and leaves the frame as it was.
+
+Objects are drawn in the order of their index, so where two overlap the later one lies on top.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam_video.errors import RequestError
+from sam_video.request import ANNOTATION_TYPES, MASK_TYPES
+from sam_video.types import BoolMask, MaskFrame, ObjectMask, RGBImage
+
+GrayImage = npt.NDArray[np.uint8]
+"""`(H, W)` uint8."""
+
+_COLOURS = (
+    "FF4040 FFA1A0 FF7633 FFB633 D1D435 4CFB12 94CF1A 40DE8A 1B9640 00D6C1 "
+    "2E9CAA 00C4FF 364797 6675FF 0019EF 863AFF 530087 CD3AFF FF97CA FF39C9"
+)
+PALETTE: npt.NDArray[np.uint8] = np.array(
+    [tuple(bytes.fromhex(colour)) for colour in _COLOURS.split()], dtype=np.uint8
+)
+"""`(20, 3)` uint8 RGB: the colour of an object is `PALETTE[object_index % 20]`."""
+
+BOX_WIDTH_PX = 2
+"""Thickness of a box's outline; it lies inside the object's bounding box."""
+
+
+def render(masks: MaskFrame, mask_type: str, annotation_type: str = "mask") -> GrayImage | RGBImage:
+    """Draw a frame's masks in one of the request's styles.
+
+    Args:
+        masks: The frame and its masks, all of one size `(H, W)`.
+        mask_type: `binary`, `highlighted` or `greenscreen`.
+        annotation_type: What `highlighted` draws: `mask`, `box` or `both`; others ignore it.
+
+    Returns:
+        `(H, W)` uint8 for `binary`, `(H, W, 3)` uint8 RGB for the others.
+
+    Raises:
+        RequestError: One of the two names is not known.
+    """
+    match mask_type:
+        case "binary":
+            return binary(masks)
+        case "greenscreen":
+            return greenscreen(masks)
+        case "highlighted":
+            return highlighted(masks, annotation_type)
+    expected = ", ".join(MASK_TYPES)
+    raise RequestError(f"mask_type is {mask_type!r}; expected one of {expected}")
+
+
+def binary(masks: MaskFrame) -> GrayImage:
+    """Draw the union of all objects: `(H, W)` uint8, 255 on any object and 0 elsewhere."""
+    return _union(masks).view(np.uint8) * np.uint8(255)
+
+
+def greenscreen(masks: MaskFrame) -> RGBImage:
+    """Cut the objects out over pure green: the source on any object, (0, 255, 0) elsewhere."""
+    screen = np.zeros_like(masks.frame.image, order="C")
+    screen[..., 1] = 255
+    cv2.copyTo(masks.frame.image, _union(masks).view(np.uint8), screen)
+    return screen
+
+
+def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
+    """Tint every object with its colour, outline it with a box, or both.
+
+    A tinted channel is the mean of source and colour, with halves rounded up:
+    `(source + colour + 1) // 2`. Boxes are opaque and are drawn after all tints, so that none is
+    tinted itself. An object whose mask is empty gets neither.
+
+    Args:
+        masks: The frame and its masks.
+        annotation_type: `mask`, `box` or `both`.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        RequestError: `annotation_type` is not one of the three.
+    """
+    if annotation_type not in ANNOTATION_TYPES:
+        expected = ", ".join(ANNOTATION_TYPES)
+        raise RequestError(f"annotation_type is {annotation_type!r}; expected one of {expected}")
+    image = masks.frame.image.copy()
+    visible = [(item, window) for item in masks.objects if (window := _bounding_window(item.mask))]
+    if annotation_type != "box":
+        for item, window in visible:
+            _tint(image[window], item.mask[window], _colour(item))
+    if annotation_type != "mask":
+        for item, window in visible:
+            _outline(image[window], _colour(item))
+    return image
+
+
+def _union(masks: MaskFrame) -> BoolMask:
+    union = np.zeros(masks.frame.image.shape[:2], dtype=np.bool_)
+    for item in masks.objects:
+        np.logical_or(union, item.mask, out=union)
+    return union
+
+
+def _colour(item: ObjectMask) -> npt.NDArray[np.uint8]:
+    colour: npt.NDArray[np.uint8] = PALETTE[item.object_index % len(PALETTE)]
+    return colour
+
+
+def _bounding_window(mask: BoolMask) -> tuple[slice, slice] | None:
+    """Rows and columns of the smallest rectangle that holds the mask; None for an empty one."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:
+        return None
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _tint(region: RGBImage, mask: BoolMask, colour: npt.NDArray[np.uint8]) -> None:
+    """Blend the colour into the region, in place, where the mask is True."""
+    # A table of 256 results per channel is several times faster than arithmetic on the pixels.
+    table = (np.arange(256)[:, None] + colour.astype(int) + 1) // 2
+    tinted = cv2.LUT(region, table.astype(np.uint8)[None])
+    cv2.copyTo(tinted, mask.view(np.uint8), region)
+
+
+def _outline(region: RGBImage, colour: npt.NDArray[np.uint8]) -> None:
+    """Draw the outline of the whole region, in place; a region too small for one is filled."""
+    region[:BOX_WIDTH_PX] = colour
+    region[-BOX_WIDTH_PX:] = colour
+    region[:, :BOX_WIDTH_PX] = colour
+    region[:, -BOX_WIDTH_PX:] = colour
