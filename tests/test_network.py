@@ -1,0 +1,53 @@
+"""Networks and their weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sam_video.errors import CheckpointError
+from sam_video.network import build_network, default_dtype, load_weights
+
+POCKET = Path(__file__).parents[1] / "weights" / "pocket.safetensors"
+
+
+def test_the_bundled_checkpoint_fills_the_pocket_network() -> None:
+    network = build_network("pocket")
+    load_weights(network, POCKET)
+    filled = network.state_dict()
+    for name, stored in load_file(POCKET).items():
+        assert torch.equal(filled[name], stored.to(filled[name].dtype)), name
+
+
+def test_a_published_checkpoint_is_a_pickle_with_the_weights_under_model(tmp_path: Path) -> None:
+    published = build_network("tiny")
+    torch.save({"model": published.state_dict()}, tmp_path / "sam2.1_hiera_tiny.pt")
+    network = build_network("tiny")
+    load_weights(network, tmp_path / "sam2.1_hiera_tiny.pt")
+    assert all(map(torch.equal, network.state_dict().values(), published.state_dict().values()))
+
+
+def test_a_checkpoint_of_another_architecture_fails() -> None:
+    with pytest.raises(CheckpointError, match=r"^pocket\.safetensors does not fit this model: "):
+        load_weights(build_network("tiny"), POCKET)
+
+
+def test_a_checkpoint_that_lacks_weights_fails(tmp_path: Path) -> None:
+    weights = load_file(POCKET)
+    weights.pop("no_mem_embed")
+    save_file(weights, tmp_path / "part.safetensors")
+    with pytest.raises(CheckpointError, match=r"^part\.safetensors does not fit this model: "):
+        load_weights(build_network("pocket"), tmp_path / "part.safetensors")
+
+
+@pytest.mark.parametrize("name", ["broken.pt", "broken.safetensors"])
+def test_a_file_that_is_no_checkpoint_fails(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"<html>not found</html>")
+    with pytest.raises(CheckpointError, match=rf"^{name} does not fit this model: ") as caught:
+        load_weights(build_network("pocket"), tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_small_network_stays_in_float32_on_a_cpu() -> None:
+    assert default_dtype(build_network("pocket"), torch.device("cpu")) is torch.float32

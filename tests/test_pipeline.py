@@ -1,0 +1,210 @@
+"""Whole predictions: a file goes in, files come out."""
+
+import csv
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from sam_video import pipeline
+from sam_video.errors import PromptError, VideoError
+from sam_video.pipeline import Session, segment_video
+from sam_video.request import Request
+from sam_video.types import BoolMask, Click, ObjectPrompt
+from tests.clips import draw_clip
+from tests.fake_segmenter import FakeSegmenter
+
+SIZE = (384, 256)
+DISC, RECTANGLE = "[46,77]", "[300,160]"
+VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    """Return a session with the bundled checkpoint, for all tests."""
+    return Session("pocket")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, BoolMask]]]:
+    """Return a clip and the masks of its objects."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return path, draw_clip(path, size=SIZE)
+
+
+def request(path: Path, coordinates: str = f"{DISC},{RECTANGLE}", **options: object) -> Request:
+    """Ask the bundled checkpoint for a prediction."""
+    return Request(
+        input_video=path, click_coordinates=coordinates, **{"model": "pocket", **options}
+    )  # type: ignore[arg-type]
+
+
+def iou(a: BoolMask, b: BoolMask) -> float:
+    """Return the intersection over union of two masks that are not both empty."""
+    return float((a & b).sum() / (a | b).sum())
+
+
+def test_clicks_give_masks_of_the_clicked_objects(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    path, truth = clip
+    options = {"output_format": "png", "click_object_ids": "disc,rectangle", "output_rle": True}
+    files = list(session.predict(request(path, **options), tmp_path))
+    assert [file.name for file in files[:-1]] == [f"frame_{i:05d}.png" for i in range(12)]
+    assert files[-1].name == "rle.json"
+    document = json.loads(files[-1].read_text())
+    for file, frame, masks in zip(files, document["frames"], truth, strict=False):
+        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (SIZE[1], SIZE[0])
+        decoded = [coco_mask.decode(o["segmentation"]).astype(bool) for o in frame["objects"]]
+        assert np.array_equal(image == 255, np.logical_or.reduce(decoded))
+        for found, mask in zip(frame["objects"], decoded, strict=True):
+            assert iou(mask, masks[found["object_id"]]) > 0.8
+
+
+def test_a_video_output_has_the_rate_and_length_of_the_source(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    (file,) = session.predict(request(clip[0], output_video=True), tmp_path)
+    assert file.name == "output_video.mp4"
+    with av.open(file) as container:
+        stream = container.streams.video[0]
+        assert (stream.average_rate, stream.pix_fmt) == (Fraction(24), "yuv420p")
+        frames = [frame.to_ndarray(format="gray") for frame in container.decode(stream)]
+    assert len(frames) == 12
+    assert iou(frames[3] > 127, clip[1][3]["disc"] | clip[1][3]["rectangle"]) > 0.8
+
+
+def test_every_nth_frame_is_drawn_and_all_are_listed(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    options = {"output_frame_interval": 5, "output_rle": True}
+    *images, rle = session.predict(request(clip[0], **options), tmp_path)
+    assert [file.name for file in images] == [f"frame_{i:05d}.webp" for i in (0, 5, 10)]
+    document = json.loads(rle.read_text())
+    assert [frame["frame_index"] for frame in document["frames"]] == list(range(12))
+    assert document["video"]["num_frames"] == 12
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_a_late_object_is_there_from_the_start_only_if_tracked_backward(
+    session: Session,
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+    tmp_path: Path,
+    backward: bool,
+) -> None:
+    options = {"click_frames": "8", "track_backward": backward, "output_rle": True}
+    prompt = request(clip[0], RECTANGLE.replace("160", "170"), **options)
+    *_, rle = session.predict(prompt, tmp_path)
+    frames = json.loads(rle.read_text())["frames"]
+    assert [bool(frame["objects"]) for frame in frames] == [backward] * 8 + [True] * 4
+    for frame, masks in zip(frames, clip[1], strict=True):
+        for found in frame["objects"]:
+            mask = coco_mask.decode(found["segmentation"]).astype(bool)
+            assert iou(mask, masks["rectangle"]) > 0.7
+
+
+def test_the_same_request_gives_the_same_bytes(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    first, second = (
+        [p.read_bytes() for p in session.predict(request(clip[0], output_rle=True), tmp_path / n)]
+        for n in ("first", "second")
+    )
+    assert first == second
+
+
+def test_an_abandoned_prediction_leaves_no_file(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    files = session.predict(request(clip[0], output_rle=True), tmp_path)
+    assert next(files).exists()
+    files.close()  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_is_found_before_anything_is_loaded_or_written(
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "load_model", None)
+    folder = tmp_path / "out"
+    with pytest.raises(PromptError, match=r"click_frames\[0\] is 12; expected .* 0 to 11"):
+        list(Session().predict(request(clip[0], DISC, click_frames="12"), folder))
+    with pytest.raises(VideoError, match="text"):
+        list(Session().predict(request(Path(__file__)), folder))
+    assert not folder.exists()
+
+
+def test_metrics_tell_what_was_done(
+    session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    list(session.predict(request(clip[0]), tmp_path))
+    metrics = session.metrics
+    assert (metrics.frames, metrics.objects) == (12, 2)
+    parts = (metrics.decoding_seconds, metrics.tracking_seconds, metrics.encoding_seconds)
+    assert all(seconds > 0 for seconds in parts)
+    assert sum(parts) == pytest.approx(metrics.total_seconds)
+
+
+def test_progress_is_told_in_percent(
+    session: Session,
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    list(session.predict(request(clip[0], DISC), tmp_path))
+    assert re.search(r"\b100%\|", capfd.readouterr().err)
+
+
+def test_from_python_masks_come_frame_by_frame(
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+) -> None:
+    prompts = [ObjectPrompt("disc", 0, (Click(46, 77),))]
+    frames = list(segment_video(clip[0], prompts, model="pocket"))
+    assert len(frames) == 12
+    for masks, truth in zip(frames, clip[1], strict=True):
+        assert iou(masks.objects[0].mask, truth["disc"]) > 0.8
+
+
+def test_from_python_only_negative_prompts_fails(
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+) -> None:
+    prompts = [ObjectPrompt("disc", 0, (Click(46, 77, 0),))]
+    with pytest.raises(PromptError, match="nothing positive"):
+        next(segment_video(clip[0], prompts, model="pocket"))
+
+
+def video_cases() -> list[dict[str, str]]:
+    """Return the rows of the index of real videos, if they are there."""
+    index = VIDEOS / "INDEX.tsv"
+    if not index.exists():
+        return []
+    with index.open() as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+@pytest.mark.skipif(not VIDEOS.exists(), reason="needs the shared folder of real videos")
+@pytest.mark.parametrize("row", video_cases(), ids=lambda row: row["file"])
+def test_every_video_comes_out_as_mask_images(
+    row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
+    options = {"output_format": "png", "output_frame_interval": 7}
+    files = list(Session().predict(request(VIDEOS / row["file"], "[5,5]", **options), tmp_path))
+    # The animated WebP is one that FFmpeg 5.1, which the index is by, cannot decode.
+    count = 30 if row["vcodec"] == "webp" else int(row["frames_decoded"])
+    assert [file.name for file in files] == [f"frame_{i:05d}.png" for i in range(0, count, 7)]
+    sizes = {cv2.imread(str(file), cv2.IMREAD_UNCHANGED).shape for file in files}
+    width, height = int(row["w"]), int(row["h"])
+    if row["display_rotation"] in ("90", "-90"):
+        width, height = height, width
+    if row["vcodec"] != "webp":
+        assert sizes == {(height, width)}
