@@ -50,11 +50,9 @@ def parse_options() -> argparse.Namespace:
 def cut(video: Path, start: Path, count: int) -> None:
     """Write the first frames of a video as a video."""
     source = open_video(video)
-    size = {"width": source.info.width, "height": source.info.height}
-    with (
-        closing(source.frames()) as frames,
-        VideoEncoder(start, frame_rate=source.info.frame_rate, **size) as encoder,
-    ):
+    info = source.info
+    encoder = VideoEncoder(start, width=info.width, height=info.height, frame_rate=info.frame_rate)
+    with closing(source.frames()) as frames, encoder:
         for frame in islice(frames, count):
             encoder.write(frame.image)
         encoder.finish()

@@ -1,7 +1,7 @@
 """The one place that composes the others: a request goes in, files come out."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def segment_video(
     *,
     model: str | SegmentationModel = "large",
     track_backward: bool = True,
-) -> Iterator[MaskFrame]:
+) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of the prompted objects.
 
     Args:
@@ -110,7 +110,7 @@ class Session:
             self._name = name
         return self._model
 
-    def predict(self, request: Request, folder: Path) -> Iterator[Path]:
+    def predict(self, request: Request, folder: Path) -> Generator[Path, None, None]:
         """Yield the files of a prediction, each as soon as it is complete.
 
         Args:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
 from sam_video.prompts import frame_outside_error
@@ -75,7 +75,7 @@ class Tracker:
         self._spool = MaskSpool()
         self._span = MAX_POINTERS
 
-    def __enter__(self) -> "Tracker":
+    def __enter__(self) -> Self:
         self._spool.__enter__()
         return self
 

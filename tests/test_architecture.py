@@ -12,8 +12,9 @@ LAYERS = (
     {"errors"},
     {"types", "request"},
     {"prompt_text", "rle", "render", "memory", "frames", "pocket", "metrics", "filetype"},
-    {"decoder", "images", "encoder", "prompts", "fetch", "network", "spool", "segmenter"},
-    {"video", "model", "checkpoints", "writers"},
+    {"images", "encoder", "prompts", "fetch", "network", "spool", "segmenter"},
+    {"decoder", "model", "checkpoints", "writers"},
+    {"video"},
     {"tracker"},
     {"pipeline"},
     {"__init__"},
@@ -24,7 +25,7 @@ LAYERS = (
 
 DOORS = {
     "sam2": {"network", "model"},
-    "av": {"video"},
+    "av": {"decoder", "video"},
     "ffmpeg": {"encoder"},
     "imageio_ffmpeg": {"encoder"},
     "pycocotools": {"rle"},

@@ -5,10 +5,12 @@ import json
 import re
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco_mask
 
@@ -38,11 +40,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     return path, draw_clip(path, size=SIZE)
 
 
-def request(path: Path, coordinates: str = f"{DISC},{RECTANGLE}", **options: object) -> Request:
+def request(path: Path, coordinates: str = f"{DISC},{RECTANGLE}", **options: Any) -> Request:
     """Ask the bundled checkpoint for a prediction."""
-    return Request(
-        input_video=path, click_coordinates=coordinates, **{"model": "pocket", **options}
-    )  # type: ignore[arg-type]
+    return Request(input_video=path, click_coordinates=coordinates, model="pocket", **options)
+
+
+def read_png(path: Path) -> npt.NDArray[np.uint8]:
+    """Read an image with as many channels as it has."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None
+    return image.astype(np.uint8)
 
 
 def iou(a: BoolMask, b: BoolMask) -> float:
@@ -54,13 +61,13 @@ def test_clicks_give_masks_of_the_clicked_objects(
     session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
 ) -> None:
     path, truth = clip
-    options = {"output_format": "png", "click_object_ids": "disc,rectangle", "output_rle": True}
-    files = list(session.predict(request(path, **options), tmp_path))
+    prompt = request(path, output_format="png", click_object_ids="disc,rectangle", output_rle=True)
+    files = list(session.predict(prompt, tmp_path))
     assert [file.name for file in files[:-1]] == [f"frame_{i:05d}.png" for i in range(12)]
     assert files[-1].name == "rle.json"
     document = json.loads(files[-1].read_text())
     for file, frame, masks in zip(files, document["frames"], truth, strict=False):
-        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        image = read_png(file)
         assert image.shape == (SIZE[1], SIZE[0])
         decoded = [coco_mask.decode(o["segmentation"]).astype(bool) for o in frame["objects"]]
         assert np.array_equal(image == 255, np.logical_or.reduce(decoded))
@@ -84,8 +91,8 @@ def test_a_video_output_has_the_rate_and_length_of_the_source(
 def test_every_nth_frame_is_drawn_and_all_are_listed(
     session: Session, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
 ) -> None:
-    options = {"output_frame_interval": 5, "output_rle": True}
-    *images, rle = session.predict(request(clip[0], **options), tmp_path)
+    prompt = request(clip[0], output_frame_interval=5, output_rle=True)
+    *images, rle = session.predict(prompt, tmp_path)
     assert [file.name for file in images] == [f"frame_{i:05d}.webp" for i in (0, 5, 10)]
     document = json.loads(rle.read_text())
     assert [frame["frame_index"] for frame in document["frames"]] == list(range(12))
@@ -99,8 +106,8 @@ def test_a_late_object_is_there_from_the_start_only_if_tracked_backward(
     tmp_path: Path,
     backward: bool,
 ) -> None:
-    options = {"click_frames": "8", "track_backward": backward, "output_rle": True}
-    prompt = request(clip[0], RECTANGLE.replace("160", "170"), **options)
+    late = RECTANGLE.replace("160", "170")
+    prompt = request(clip[0], late, click_frames="8", track_backward=backward, output_rle=True)
     *_, rle = session.predict(prompt, tmp_path)
     frames = json.loads(rle.read_text())["frames"]
     assert [bool(frame["objects"]) for frame in frames] == [backward] * 8 + [True] * 4
@@ -125,7 +132,7 @@ def test_an_abandoned_prediction_leaves_no_file(
 ) -> None:
     files = session.predict(request(clip[0], output_rle=True), tmp_path)
     assert next(files).exists()
-    files.close()  # type: ignore[attr-defined]
+    files.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,12 +204,12 @@ def test_every_video_comes_out_as_mask_images(
     row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
-    options = {"output_format": "png", "output_frame_interval": 7}
-    files = list(Session().predict(request(VIDEOS / row["file"], "[5,5]", **options), tmp_path))
+    prompt = request(VIDEOS / row["file"], "[5,5]", output_format="png", output_frame_interval=7)
+    files = list(Session().predict(prompt, tmp_path))
     # The animated WebP is one that FFmpeg 5.1, which the index is by, cannot decode.
     count = 30 if row["vcodec"] == "webp" else int(row["frames_decoded"])
     assert [file.name for file in files] == [f"frame_{i:05d}.png" for i in range(0, count, 7)]
-    sizes = {cv2.imread(str(file), cv2.IMREAD_UNCHANGED).shape for file in files}
+    sizes = {read_png(file).shape for file in files}
     width, height = int(row["w"]), int(row["h"])
     if row["display_rotation"] in ("90", "-90"):
         width, height = height, width

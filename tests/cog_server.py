@@ -1,0 +1,147 @@
+"""Starts Cog's real HTTP server on a copy of the project, without Docker."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.openapi import write_schema
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 120.0
+"""To load a model on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class CogServer:
+    """A running server."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+    temporary: Path
+    """Where the server's processes put temporary files."""
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send a request and return the status and the decoded JSON of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def predict(self, **inputs: Any) -> tuple[int, Any]:
+        """Run a prediction with the pocket checkpoint and wait for its end.
+
+        The server answers a little before it is free for the next one, which it would refuse.
+        """
+        wait_for(lambda: self.health()["status"] == "READY", "the end of the last prediction")
+        return self.call("POST", "/predictions", {"input": {"model": "pocket"} | inputs})
+
+    def health(self) -> dict[str, Any]:
+        """Return what the server says of itself; its `status` is READY between predictions."""
+        return dict(self.call("GET", "/health-check")[1])
+
+    def children(self, name: str) -> list[int]:
+        """Return the server's processes, at any depth, with this in the name of their program."""
+        return [pid for pid, program in _session_processes(self.process.pid) if name in program]
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[CogServer]:
+    """Start the server with a temporary folder of its own; stop it on leaving.
+
+    Args:
+        folder: An empty folder, for a copy of the project and for temporary files.
+    """
+    project, temporary = folder / "project", folder / "tmp"
+    for new in (project, temporary):
+        new.mkdir()
+    for name in ("predict.py", "sam_video", "weights"):
+        (project / name).symlink_to(ROOT / name)
+    write_schema(project)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"],
+            cwd=project,
+            env=_environment(port, temporary),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    server = CogServer(port, process, temporary)
+    try:
+        _wait_until_ready(server, folder / "server.log")
+        yield server
+    finally:
+        _stop(process)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> None:
+    """Return as soon as a condition holds; fail if it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def _environment(port: int, temporary: Path) -> dict[str, str]:
+    return os.environ | {
+        # Cog starts its worker as plain `python`.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PORT": str(port),
+        "TMPDIR": str(temporary),
+        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
+        "SAM_VIDEO_MODEL": "pocket",
+        "LOG_FORMAT": "console",
+    }
+
+
+def _wait_until_ready(server: CogServer, log: Path) -> None:
+    def is_settled() -> bool:
+        assert server.process.poll() is None, log.read_text()
+        try:
+            health = server.health()
+        except OSError:
+            return False
+        assert health["status"] != "SETUP_FAILED", health["setup"]
+        return bool(health["status"] == "READY")
+
+    wait_for(is_settled, "the server")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for pid, _ in _session_processes(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def _session_processes(session: int) -> Iterator[tuple[int, str]]:
+    """Yield the processes of a session with the names of their programs."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = stat.read_text().rpartition(")")
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(after.split()[3]) == session and after.split()[0] != "Z":
+            yield int(stat.parent.name), before.partition("(")[2]

@@ -1,0 +1,248 @@
+"""The command line: in this process, or as one of its own where that makes a difference."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sam_video.cli import main
+from tests.clips import draw_clip
+from tests.cog_server import wait_for
+
+ROOT = Path(__file__).parents[1]
+ON_DISC = "click_coordinates=[11,19]"
+"""A click on the disc of the first frame of a drawn clip."""
+
+
+@pytest.fixture(autouse=True)
+def pocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM_VIDEO_MODEL", "pocket")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    draw_clip(path, num_frames=4)
+    return path
+
+
+def options(*inputs: str) -> list[str]:
+    """Put `-i` before every input."""
+    return [word for item in inputs for word in ("-i", item)]
+
+
+def start(*arguments: str | Path, cwd: Path = ROOT) -> "subprocess.Popen[str]":
+    """Start the command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sam_video", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """Run a command that a mistake ends, and return what it says of it, which is one line."""
+    assert main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def test_predict_prints_the_paths_and_keeps_the_rest_out_of_the_way(
+    clip: Path, tmp_path: Path
+) -> None:
+    inputs = options(f"input_video=@{clip}", ON_DISC, "output_rle=true")
+    process = start("predict", *inputs, "-o", "out", cwd=tmp_path)
+    output, log = process.communicate()
+    names = [*(f"frame_{index:05d}.webp" for index in range(4)), "rle.json"]
+    assert output.splitlines() == [f"out/{name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert process.returncode == 0
+    assert "100%|" in log
+    assert "4 frames, 1 objects" in log
+
+
+def test_predict_takes_a_file_with_and_without_the_mark(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, value in enumerate((f"@{clip}", str(clip))):
+        folder = tmp_path / str(number)
+        assert (
+            main(["predict", "-i", f"input_video={value}", "-i", ON_DISC, "-o", str(folder)]) == 0
+        )
+        assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_predict_takes_options_as_text(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["output_format=png", "output_frame_interval=2", "track_backward=no", "model=pocket"]
+    inputs = options(f"input_video={clip}", ON_DISC, *chosen)
+    assert main(["predict", *inputs, "-o", str(tmp_path)]) == 0
+    paths = capsys.readouterr().out.splitlines()
+    assert paths == [str(tmp_path / name) for name in ("frame_00000.png", "frame_00002.png")]
+    assert Image.open(paths[0]).size == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["segment"], "invalid choice: 'segment'"),
+        (["info"], "the following arguments are required: file"),
+        (["predict", "--fast"], "unrecognized arguments: --fast"),
+        (["predict", "-i", "clip.mp4"], "-i is 'clip.mp4'; expected NAME=VALUE"),
+        (["predict", "-i", "video=a.mp4"], "video is not an input; expected one of input_video, "),
+        (["predict", "-i", "model=pocket"], "input_video is missing; expected a video or image"),
+        (["predict", "-i", "model=tiny", "--model", "small"], "model is given twice"),
+        (
+            ["predict", *options("input_video=a.mp4", "mask_type=alpha")],
+            "mask_type is 'alpha'; expected one of binary, highlighted, greenscreen",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "video_fps=fast")],
+            "video_fps is 'fast'; expected a whole number",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "output_video=maybe")],
+            "output_video is 'maybe'; expected true or false",
+        ),
+        (["predict", "-i", "input_video=@a.mp4"], "'a.mp4' cannot be read: No such file"),
+        (["predict", "-i", "input_video=@a\nb.mp4"], "a\\nb.mp4"),
+        (["info", "a.mp4"], "'a.mp4' cannot be read: No such file"),
+        (["download", "huge"], "model is 'huge'; expected one of large, base_plus"),
+    ],
+)
+def test_a_mistake_fails(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in mistake(capsys, *arguments)
+
+
+def test_a_bad_default_model_fails(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_MODEL", "huge")
+    line = mistake(capsys, "predict", *options(f"input_video={clip}", ON_DISC))
+    assert "SAM_VIDEO_MODEL is 'huge'; expected one of large, base_plus" in line
+
+
+def test_a_click_outside_the_picture_fails_and_leaves_no_folder(clip: Path, tmp_path: Path) -> None:
+    inputs = options(f"input_video={clip}", "click_coordinates=[96,1]")
+    process = start("predict", *inputs, "-o", tmp_path / "out")
+    output, log = process.communicate()
+    expected = "expected a point inside the 96x64 picture"
+    assert (process.returncode, output) == (2, "")
+    assert log == f"error: click_coordinates[0] is [96, 1]; {expected}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_fails(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    inputs = options(f"input_video={clip}", ON_DISC)
+    assert main(["predict", *inputs, "-o", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: [Errno ")
+
+
+@pytest.mark.parametrize("output_video", ["true", "false"])
+def test_control_c_ends_it_with_nothing_half_written(tmp_path: Path, output_video: str) -> None:
+    draw_clip(tmp_path / "long.mp4", num_frames=600)
+    video = f"input_video={tmp_path / 'long.mp4'}"
+    inputs = options(video, ON_DISC, f"output_video={output_video}")
+    process = start("predict", *inputs, "-o", tmp_path / "out")
+    wait_for(lambda: list(tmp_path.glob("out/*")), "the first output")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: ffmpeg gets it too
+    _, log = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in log
+    assert list(tmp_path.glob("out/*")) == []
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    draw_clip(tmp_path / "long.mp4", num_frames=200)
+    inputs = options(f"input_video={tmp_path / 'long.mp4'}", ON_DISC)
+    process = start("predict", *inputs, "-o", tmp_path / "out")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    log = process.stderr.read()
+    assert process.wait() == 1
+    assert "Traceback" not in log
+    assert "Exception ignored" not in log
+
+
+def test_info_says_what_is_known_of_a_video(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(clip)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "kind: video",
+        "size: 96x64",
+        "pixel_aspect: 1",
+        "frames: 4",
+        "frame_rate: 24",
+        "duration_seconds: 0.167",
+    ]
+
+
+def test_info_counts_the_frames_that_the_header_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_clip(tmp_path / "clip.webm", num_frames=7)
+    assert main(["info", str(tmp_path / "clip.webm")]) == 0
+    assert "frames: 7" in capsys.readouterr().out.splitlines()
+
+
+def test_info_knows_a_still_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "still.jpg")
+    assert main(["info", str(tmp_path / "still.jpg")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "kind: still image",
+        "size: 40x30",
+        "pixel_aspect: 1",
+        "frames: 1",
+    ]
+
+
+def test_download_prints_where_a_checkpoint_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["download", "pocket"]) == 0
+    path = Path(capsys.readouterr().out.removesuffix("\n"))
+    assert path.name == "pocket.safetensors"
+    assert path.is_file()
+
+
+def test_a_checkpoint_that_cannot_be_had_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("SAM_VIDEO_DOWNLOAD_URL", "file:///nowhere")
+    line = mistake(capsys, "download", "tiny")
+    assert "run `sam-video download tiny`" in line
+    assert "`--model pocket`" in line
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["info"], ["download"]])
+def test_help_is_there_without_loading_torch(command: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from sam_video.cli import main\n"
+        "try:\n"
+        f"    main({[*command, '--help']})\n"
+        "finally:\n"
+        "    assert not {'torch', 'av', 'cv2'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("usage: sam-video")

@@ -1,0 +1,257 @@
+"""predict.py: Cog can read it, it equals the package's own inputs, and it runs without a server."""
+
+import ast
+from collections.abc import Generator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import cast
+
+import coglet
+import pytest
+from cog._adt import OutputKind, PrimitiveType
+from cog._inspector import create_predictor
+from PIL import Image
+
+from sam_video import request
+from sam_video.errors import PromptError, VideoError
+from sam_video.request import Request
+from tests.clips import draw_clip
+from tests.openapi import PREDICT, openapi_schema, predict_method, read_inputs
+from tests.predictor import predict, predictor, start
+
+SOURCE = PREDICT.read_text()
+ANNOTATIONS = {"Path": Path, "str": str, "int": int, "bool": bool}
+PRIMITIVES = {
+    Path: PrimitiveType.PATH,
+    str: PrimitiveType.STRING,
+    int: PrimitiveType.INTEGER,
+    bool: PrimitiveType.BOOL,
+}
+ON_DISC = "[11,19]"
+"""A click on the disc of the first frame of a drawn clip."""
+
+
+def broken_rules(source: str) -> list[str]:
+    """Name what Cog's parser would refuse or, worse, silently leave out of the schema."""
+    tree = ast.parse(source)
+    broken = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "cog":
+            broken += ["an alias" for alias in node.names if alias.asname]
+        if isinstance(node, ast.Import) and any(item.name == "cog" for item in node.names):
+            broken.append("cog as a module")
+    method = predict_method(source)
+    if method.returns is None or ast.unparse(method.returns) != "Iterator[Path]":
+        broken.append("the return type")
+    arguments = method.args
+    if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
+        broken.append("a parameter that is not plain")
+    for argument, default in zip(arguments.args[1:], arguments.defaults, strict=True):
+        annotation = argument.annotation and ast.unparse(argument.annotation)
+        if annotation not in ANNOTATIONS:
+            broken.append(f"{argument.arg}: its type")
+        broken += [f"{argument.arg}: {rule}" for rule in _broken_by_input(source, default)]
+    return broken
+
+
+def _broken_by_input(source: str, call: ast.expr) -> list[str]:
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "Input":
+        return ["no call of Input"]
+    if call.args:
+        return ["a positional argument"]
+    broken = [
+        f"{word.arg} is not plain"
+        for word in call.keywords
+        if not _is_plain(source, word.value) or not _stands_alone(source, word)
+    ]
+    return broken + ["no description"] * ("description" not in {word.arg for word in call.keywords})
+
+
+def _is_plain(source: str, value: ast.expr) -> bool:
+    """Say whether the text of a value is one literal that needs no evaluation."""
+    text = str(ast.get_source_segment(source, value))
+    if isinstance(value, ast.List):
+        return all(_is_plain(source, item) for item in value.elts)
+    if not isinstance(value, ast.Constant):
+        return False
+    if isinstance(value.value, str):
+        return text in (f'"{value.value}"', f"'{value.value}'")
+    return text == repr(value.value) and value.value is not None
+
+
+def _stands_alone(source: str, word: ast.keyword) -> bool:
+    """Say whether nothing, such as a parenthesis, is between a keyword and its value."""
+    value = ast.get_source_segment(source, word.value)
+    return ast.get_source_segment(source, word) == f"{word.arg}={value}"
+
+
+def test_cog_can_read_every_input() -> None:
+    assert broken_rules(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        ('x: str = Input(default=NAME, description="d")', "default is not plain"),
+        ('x: str = Input(default="a" "b", description="d")', "default is not plain"),
+        ('x: str = Input(default=("a"), description="d")', "default is not plain"),
+        ('x: str = Input(default="", description=f"d")', "description is not plain"),
+        ('x: str = Input(default="", description="d\\n")', "description is not plain"),
+        (
+            'x: str = Input(default="", description="""a\nb""")',
+            "description is not plain",
+        ),
+        ('x: int = Input(default=2 * 5, description="d")', "default is not plain"),
+        ('x: int = Input(default=1, le=LIMIT, description="d")', "le is not plain"),
+        ('x: str = Input(choices=("a", "b"), description="d")', "choices is not plain"),
+        ('x: str = Input(choices=["a", B], description="d")', "choices is not plain"),
+        ('x: str = Input(default=None, description="d")', "default is not plain"),
+        ('x: str = Input("a", description="d")', "a positional argument"),
+        ('x: str = cog.Input(description="d")', "no call of Input"),
+        ('x: "str" = Input(default="")', "its type"),
+        ('x: str = Input(default="")', "no description"),
+        ('x: str = "a"', "no call of Input"),
+    ],
+)
+def test_what_cog_cannot_read_is_found(written: str, rule: str) -> None:
+    lines = ["class Predictor:", "    def predict(self,", written, "    ) -> Iterator[Path]: ..."]
+    assert f"x: {rule}" in broken_rules("\n".join(lines))
+
+
+def test_cog_is_imported_by_its_three_names() -> None:
+    imports = [node for node in ast.parse(SOURCE).body if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in imports if node.module == "cog" for alias in node.names]
+    assert names == ["BasePredictor", "Input", "Path"]
+
+
+def test_predict_py_is_thin() -> None:
+    tree = ast.parse(SOURCE)
+    assert len(SOURCE.splitlines()) < 150
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.While | ast.AsyncFor)]
+    roots = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert {root.partition(".")[0] for root in roots} <= {
+        "collections", "cog", "logging", "sam_video", "tempfile", "traceback"
+    }  # fmt: skip
+
+
+def test_the_inputs_are_those_of_a_request() -> None:
+    inputs = read_inputs(SOURCE)
+    assert [(field.name, ANNOTATIONS[field.annotation]) for field in inputs] == [
+        (field.name, field.type) for field in fields(Request)
+    ]
+    assert {field.name: field.options.get("default", MISSING) for field in inputs} == {
+        field.name: field.default for field in fields(Request)
+    }
+
+
+def test_choices_and_ranges_are_those_of_a_request() -> None:
+    options = {field.name: field.options for field in read_inputs(SOURCE)}
+    choices = {name: found["choices"] for name, found in options.items() if "choices" in found}
+    ranges = {
+        name: (found["ge"], found.get("le"))
+        for name, found in options.items()
+        if "ge" in found or "le" in found
+    }
+    assert choices == {name: list(accepted) for name, accepted in request._CHOICES.items()}
+    assert ranges == request._RANGES
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_cog_sees_at_run_time_what_it_reads_in_the_text() -> None:
+    info = create_predictor("predict", "Predictor")
+    assert (info.output.kind, info.output.type) == (OutputKind.ITERATOR, PrimitiveType.PATH)
+    assert list(info.inputs) == [field.name for field in fields(Request)]
+    for field in read_inputs(SOURCE):
+        seen = info.inputs[field.name]
+        assert seen.type.primitive is PRIMITIVES[ANNOTATIONS[field.annotation]]
+        assert seen.description == field.options["description"]
+        for name in ("default", "choices", "ge", "le"):
+            assert getattr(seen, name) == field.options.get(name), (field.name, name)
+
+
+def test_the_schema_lists_the_inputs_in_their_order() -> None:
+    schemas = openapi_schema(SOURCE)["components"]["schemas"]
+    properties = schemas["Input"]["properties"]
+    assert schemas["Input"]["required"] == ["input_video"]
+    assert [item["x-order"] for item in properties.values()] == list(range(len(fields(Request))))
+    assert properties["video_fps"]["maximum"] == 240
+    assert properties["mask_type"]["allOf"] == [{"$ref": "#/components/schemas/mask_type"}]
+    assert schemas["mask_type"]["enum"] == list(request.MASK_TYPES)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    draw_clip(path, num_frames=3)
+    return path
+
+
+def test_every_frame_becomes_an_image_of_its_size(clip: Path) -> None:
+    paths = predict(input_video=clip, click_coordinates=ON_DISC, output_format="png")
+    assert [path.name for path in paths] == [f"frame_{index:05d}.png" for index in range(3)]
+    assert {Image.open(path).size for path in paths} == {(96, 64)}
+
+
+def test_a_path_may_come_as_text(clip: Path) -> None:
+    assert len(predict(input_video=str(clip), click_coordinates=ON_DISC)) == 3
+
+
+@pytest.mark.parametrize("text", ["", "missing.mp4", "file:///missing.mp4", "/"])
+def test_a_text_that_is_no_video_fails(text: str) -> None:
+    with pytest.raises(VideoError, match=r"cannot be read|is a folder|is not a file"):
+        predict(input_video=text, click_coordinates=ON_DISC)
+
+
+def test_files_stay_until_the_next_prediction_starts(clip: Path) -> None:
+    first = predict(input_video=clip, click_coordinates=ON_DISC)
+    assert all(path.exists() for path in first)
+    second = predict(input_video=clip, click_coordinates=ON_DISC)
+    assert not any(path.parent.exists() for path in first)
+    assert all(path.exists() for path in second)
+
+
+def test_an_abandoned_prediction_leaves_no_file(clip: Path) -> None:
+    files = cast(Generator[Path], start(input_video=clip, click_coordinates=ON_DISC))
+    path = next(files)
+    assert path.exists()
+    files.close()
+    assert not path.parent.exists()
+
+
+def test_a_cancelled_prediction_leaves_no_file(clip: Path) -> None:
+    files = cast(Generator[Path], start(input_video=clip, click_coordinates=ON_DISC))
+    path = next(files)
+    with pytest.raises(coglet.CancelationException):
+        files.throw(coglet.CancelationException())
+    assert not path.parent.exists()
+
+
+def test_a_mistake_of_the_users_prints_no_traceback(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(PromptError, match="expected a point inside the 96x64 picture"):
+        predict(input_video=clip, click_coordinates="[96,10]")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_unexpected_error_prints_its_traceback(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor(), "session", None)
+    with pytest.raises(AttributeError, match="predict"):
+        predict(input_video=clip, click_coordinates=ON_DISC)
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_the_metrics_are_recorded_after_the_last_file(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: dict[str, float] = {}
+    monkeypatch.setattr(predictor(), "record_metric", recorded.__setitem__)
+    predict(input_video=clip, click_coordinates=ON_DISC)
+    assert (recorded["frames"], recorded["objects"]) == (3, 1)
+    assert all(value > 0 for value in recorded.values())
