@@ -7,9 +7,14 @@ TORCH ?= torch==2.13.0
 
 .PHONY: demo test parity check format bench clean
 
+# A ball that bounces past behind a tree, and a balloon: one click on each.
 demo: $(VENV)/.ready
 	$(BIN)/python examples/sample_clip.py out/demo/sample.mp4
-	$(BIN)/python examples/demo.py out/demo
+	$(BIN)/sam-video predict -i input_video=@out/demo/sample.mp4 \
+	    -i click_coordinates='[57,215],[489,91]' -i click_object_ids='ball,balloon' \
+	    -i mask_type=highlighted -i annotation_type=both -i output_video=true -i output_rle=true \
+	    --model pocket -o out/demo
+	@echo "The clip with its objects marked is out/demo/output_video.mp4, their masks out/demo/rle.json."
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
