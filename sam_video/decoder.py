@@ -1,0 +1,230 @@
+"""The pictures of a video file, decoded with PyAV (FFmpeg), come what may."""
+
+import io
+import logging
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import Flags, InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from sam_video.errors import VideoError
+from sam_video.filetype import describe_unreadable
+from sam_video.images import MAX_FRAME_PIXELS
+
+logger = logging.getLogger(__name__)
+
+DEMUXERS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,ogg,mxf,gxf,nut,ivf,obu,av1,"
+    "h264,hevc,vvc,evc,h261,h263,mjpeg,mpjpeg,vc1,vc1test,dv,dirac,rm,swf,wtv,nsv,dhav,avs2,avs3,"
+    "yuv4mpegpipe,cavsvideo,dnxhd,cine,cdxl,flic,roq,bink,smk,smjpeg,film_cpk,4xm"
+)
+"""FFmpeg's readers of containers that hold their own pictures, and do not name other files."""
+
+MAX_THREADS = 8
+"""Of the decoder; each holds a frame more in memory."""
+
+SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
+"""Frames per second: what a header may say and be believed, and what is taken where none is."""
+
+
+class _DamageError(Exception):
+    """Something does not decode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its video stream."""
+
+    frame_rate: Fraction
+    """Average frames per second, or the usual rate where the file says nothing credible."""
+    num_frames: int | None
+    """None where the file does not say."""
+    pixel_aspect: Fraction
+    """Width of a pixel divided by its height, before rotation."""
+
+
+class Decoder:
+    """The best video stream of a file, as FFmpeg chooses it, decoded from the start or from a seek.
+
+    Args:
+        path: Its suffix does not matter.
+
+    Raises:
+        VideoError: There is no video stream, it cannot be decoded, or its frames are too large.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+        self._has_warned = False
+        with _open_stream(path) as (_, stream):
+            self.header = Header(
+                _frame_rate(stream),
+                stream.frames or None,
+                stream.sample_aspect_ratio or Fraction(1),
+            )
+
+    def pictures(self) -> Generator[av.VideoFrame, None, None]:
+        """Yield every picture that decodes, in presentation order.
+
+        In damaged data FFmpeg's threads lose pictures, and make others of the rest than one thread
+        does. So from the first sign of damage on, and in all later passes, one thread decodes.
+        """
+        num_given = 0
+        try:
+            for picture in self._decode(is_strict=self._num_threads > 1):
+                yield picture
+                num_given += 1
+        except _DamageError:
+            self._num_threads = 1
+            yield from islice(self._decode(is_strict=False), num_given, None)
+
+    def pictures_from(self, pts: int) -> Generator[av.VideoFrame, None, None]:
+        """Yield pictures from the key frame at or before a time stamp, as far as a seek finds it.
+
+        The first may be of another place, or lack what they refer to: the caller must check.
+
+        Raises:
+            av.FFmpegError: The file cannot seek.
+        """
+        return self._decode(is_strict=False, pts=pts)
+
+    def _decode(
+        self, *, is_strict: bool, pts: int | None = None
+    ) -> Generator[av.VideoFrame, None, None]:
+        num_packets = num_pictures = 0
+        earlier = last = None
+        with _open_stream(self._path) as (container, stream):
+            stream.thread_type = "AUTO" if self._num_threads > 1 else "NONE"
+            stream.thread_count = self._num_threads
+            if pts is not None:
+                # The first packet may tell of the encoder what all pictures need: old x264's does.
+                stream.decode(next(container.demux(stream)))
+                container.seek(pts, stream=stream)
+            for packet in _packets(container, stream):
+                pictures, is_damaged = _decode_packet(stream, packet)
+                if is_damaged and is_strict:
+                    raise _DamageError
+                if is_damaged and pts is None:
+                    self._warn()
+                num_packets += packet is not None and packet.size > 0 and not packet.is_discard
+                num_pictures += len(pictures)
+                for picture in pictures:
+                    earlier, last = last, _set_pts(picture, earlier, last)
+                    yield picture
+        # PyAV drops what comes after an error while the decoder is emptied, and does not tell.
+        if is_strict and num_pictures < num_packets:
+            raise _DamageError
+
+    def _warn(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning("%r is damaged; the frames that decode are used", self._path.name)
+
+
+class _VideoFile(io.FileIO):
+    """A file that answers an impossible seek as FFmpeg expects; PyAV would print an exception."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
+@contextmanager
+def _open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    options = {
+        "format_whitelist": DEMUXERS,
+        "protocol_whitelist": "none",
+        "max_pixels": str(MAX_FRAME_PIXELS),
+    }
+    try:
+        # Opened by number, because FFmpeg would take the suffix of a name as evidence.
+        file = _VideoFile(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        raise VideoError(f"{path.name!r} cannot be read: {error.strerror}") from None
+    with file:
+        try:
+            container = av.open(file, "r", options=options, metadata_errors="replace")
+        except (av.FFmpegError, OSError, ValueError):
+            raise VideoError(f"{path.name!r} is {describe_unreadable(path)}") from None
+        with container:
+            # PyAV asks for made-up time stamps, which are in the wrong order in AVI.
+            container.flags &= ~cast(int, Flags.gen_pts.value)
+            stream = _video_stream(path, container)
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            yield container, stream
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    # A cover picture makes no video of a song.
+    if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
+        found = ", ".join(sorted({stream.type for stream in container.streams} - {"video"}))
+        raise VideoError(f"{path.name!r} has no video stream ({found or 'nothing'} only)")
+    if stream.codec_context is None:
+        raise VideoError(f"{path.name!r} is of a codec that cannot be decoded here")
+    if stream.width * stream.height > MAX_FRAME_PIXELS:
+        raise VideoError(
+            f"{path.name!r} has frames of {stream.width}x{stream.height} pixels;"
+            f" expected at most {MAX_FRAME_PIXELS} per frame"
+        )
+    return stream
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream
+) -> "Iterator[Packet[VideoStream] | None]":
+    """Yield the stream's packets, the last of which empties the decoder: None in a broken file."""
+    while True:
+        try:
+            yield from container.demux(stream)
+        except IndexError:
+            # PyAV trips over the first packet of a stream that begins in the middle of the file,
+            # and is prepared when asked anew.
+            continue
+        except av.FFmpegError:
+            yield None
+        return
+
+
+def _decode_packet(
+    stream: VideoStream, packet: "Packet[VideoStream] | None"
+) -> tuple[list[av.VideoFrame], bool]:
+    """Return the pictures that a packet completes, and whether there is any sign of damage."""
+    try:
+        pictures = stream.decode(packet)
+    except av.FFmpegError:
+        return [], True
+    is_cut = packet is None or packet.is_corrupt
+    return pictures, is_cut or any(picture.is_corrupt for picture in pictures)
+
+
+def _set_pts(picture: av.VideoFrame, earlier: int | None, last: int | None) -> int | None:
+    """Give a picture the time stamp that it lacks, and return it.
+
+    AVI has the order of decoding only, and not for the last pictures; those follow the two before.
+    """
+    if picture.pts is None:
+        picture.pts = picture.dts
+    if picture.pts is None and earlier is not None and last is not None:
+        picture.pts = 2 * last - earlier
+    return picture.pts
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate is not None and SLOWEST <= rate <= FASTEST:
+            return rate
+    return USUAL_RATE

@@ -1,0 +1,210 @@
+"""Frames to an H.264 video file; the one place that knows the ffmpeg program."""
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NoReturn, Self
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from sam_video.errors import VideoError
+from sam_video.types import RGBImage
+
+POLL_SECONDS = 0.1
+"""Waiting is cut into pieces this long, so that a prediction can be cancelled between them."""
+
+LAST_WORDS_SECONDS = 5
+"""How long a program that closed its input may take to say why."""
+
+MAX_SAR_TERM = 65535
+"""H.264 has 16 bits for either term of a pixel's aspect ratio."""
+
+
+@cache
+def find_ffmpeg() -> str:
+    """Return the ffmpeg program to use: the system's if it encodes H.264, else imageio-ffmpeg's.
+
+    Raises:
+        VideoError: There is none.
+    """
+    system = shutil.which("ffmpeg")
+    if system is not None:
+        listing = subprocess.run(
+            [system, "-hide_banner", "-encoders"], capture_output=True, check=False, text=True
+        )
+        if "libx264" in listing.stdout:
+            return system
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        raise VideoError(
+            "no ffmpeg program with libx264 is installed; install ffmpeg or imageio-ffmpeg"
+        ) from None
+
+
+class VideoEncoder:
+    """An MP4 file in the making: H.264 that browsers play, at a constant frame rate.
+
+    A context manager. The file appears under its name when `finish` returns, and not at all if
+    the context is left without it. Encoding runs in a process of its own, beside the caller.
+    Colours are BT.709, and tagged so. As 4:2:0 needs even sizes, the last column or row of an odd
+    one is there twice.
+
+    Args:
+        path: The file to write; an existing one is replaced. Its folder exists.
+        width: Of the images, in pixels.
+        height: Of the images, in pixels.
+        frame_rate: Frames per second.
+        pixel_aspect: Width of a pixel divided by its height, for players to stretch by.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: Fraction,
+        pixel_aspect: Fraction = Fraction(1),
+    ) -> None:
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.partial")
+        self._shape = (height, width, 3)
+        self._frame_rate = frame_rate
+        self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)
+        self._is_finished = False
+
+    def __enter__(self) -> Self:
+        """Start the program.
+
+        Raises:
+            VideoError: There is no ffmpeg program.
+        """
+        command = self._command()
+        # A file, as a pipe that nobody reads would fill up and stop the program.
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            bufsize=0,
+        )
+        os.set_blocking(self._pipe.fileno(), False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Kill the program and remove what it wrote, unless the video is finished."""
+        if not self._is_finished:
+            self._process.kill()
+            self._process.wait()
+            self._partial.unlink(missing_ok=True)
+        self._pipe.close()
+        self._log.close()
+
+    def write(self, image: RGBImage) -> None:
+        """Add a frame, `(height, width, 3)` uint8 RGB.
+
+        Raises:
+            VideoError: The program ended, for example because the disk is full.
+        """
+        assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
+        height, width, _ = self._shape
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        rest = np.ascontiguousarray(image).data.cast("B")
+        pipe = select.poll()
+        pipe.register(self._pipe, select.POLLOUT)
+        while rest:
+            if pipe.poll(1000 * POLL_SECONDS):
+                try:
+                    rest = rest[os.write(self._pipe.fileno(), rest) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    self._fail()
+
+    def finish(self) -> None:
+        """Complete the video and give the file its name.
+
+        Raises:
+            VideoError: The program failed, for example because the disk is full.
+        """
+        self._pipe.close()
+        while not self._has_ended_within(POLL_SECONDS):
+            pass
+        if self._process.returncode != 0:
+            self._fail()
+        self._partial.replace(self._path)
+        self._is_finished = True
+
+    @property
+    def _pipe(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _command(self) -> list[str]:
+        height, width, _ = self._shape
+        images = ffmpeg.input(
+            "pipe:0",
+            format="rawvideo",
+            pix_fmt="rgb24",
+            video_size=(width + width % 2, height + height % 2),
+            framerate=str(self._frame_rate),
+        )
+        colours = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
+        # accurate_rnd and full_chroma_int, or pure colours come out a few steps off.
+        converted = (
+            images.filter(
+                "scale",
+                out_color_matrix="bt709",
+                out_range="tv",
+                flags="bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
+            )
+            .filter("setsar", sar=str(self._pixel_aspect), max=MAX_SAR_TERM)
+            .filter("setparams", range="tv", **colours)
+        )
+        output = converted.output(
+            f"file:{self._partial}",
+            format="mp4",
+            vcodec="libx264",
+            preset="veryfast",
+            crf=18,
+            pix_fmt="yuv420p",
+            movflags="+faststart",
+            color_range="tv",
+            **colours,
+        ).global_args("-hide_banner", "-loglevel", "error")
+        command: list[str] = output.compile(cmd=find_ffmpeg(), overwrite_output=True)
+        return command
+
+    def _has_ended_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _fail(self) -> NoReturn:
+        if not self._has_ended_within(LAST_WORDS_SECONDS):
+            self._process.kill()
+            self._process.wait()
+        self._log.seek(0)
+        # What comes first is the cause; the rest is how the parts of ffmpeg took it.
+        cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
+        reason = cause or f"ffmpeg ended with status {self._process.returncode}"
+        raise VideoError(f"{self._path.name!r} cannot be encoded: {reason}") from None

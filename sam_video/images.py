@@ -1,0 +1,164 @@
+"""Still and animated images as frames, read with Pillow."""
+
+import logging
+from collections.abc import Generator, Iterable
+from fractions import Fraction
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sam_video.errors import VideoError
+from sam_video.types import Frame, RGBImage, VideoInfo
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAME_PIXELS = 8192 * 8192
+"""Larger pictures are refused before memory is taken for them."""
+
+BLOCK_BYTES = 256 * 2**20
+"""Memory for the frames that reading backward holds at once."""
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000")
+ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
+
+STILL_RATE = Fraction(25)
+"""Frames per second of an image that has no time, as FFmpeg has it."""
+
+PROBED_PICTURES = 300
+"""Pictures of an animation that are read to learn its rate; most have fewer."""
+
+
+def open_image(path: Path) -> "ImageSource | None":
+    """Open a file of a format that Pillow reads, or return None for any other.
+
+    Raises:
+        VideoError: The image is damaged or too large.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            num_pixels = image.width * image.height
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        num_pixels = MAX_FRAME_PIXELS + 1
+    except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
+        raise VideoError(_damage(path, error)) from None
+    if num_pixels > MAX_FRAME_PIXELS:
+        raise VideoError(
+            f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
+        )
+    return ImageSource(path)
+
+
+class ImageSource:
+    """A still image, or an animated GIF, WebP, PNG or AVIF, as a `FrameSource`.
+
+    EXIF orientation is applied to still images. Transparent pixels keep the colour that is stored
+    under them. Of a file with several pages, such as TIFF, the first is the image.
+
+    Raises:
+        VideoError: Nothing of the image can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._has_warned = False
+        durations_ms = []
+        for duration_ms, picture in islice(self._decode(), PROBED_PICTURES + 1):
+            durations_ms.append(duration_ms)
+            height, width = picture.shape[:2]
+        num_frames = len(durations_ms)
+        is_still = num_frames == 1
+        self.info = VideoInfo(
+            width,
+            height,
+            STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction()),
+            num_frames if num_frames <= PROBED_PICTURES else None,
+            is_still=is_still,
+        )
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield every frame from the first to the last that decodes."""
+        elapsed_ms = Fraction()
+        for index, (duration_ms, picture) in enumerate(self._decode()):
+            yield Frame(index, float(elapsed_ms / 1000), picture)
+            elapsed_ms += duration_ms
+
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        wanted = {index for index in indices if index >= 0}
+        for frame in islice(self.frames(), max(wanted, default=-1) + 1):
+            if frame.index in wanted:
+                yield frame
+
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, 0, decoding anew for every `BLOCK_BYTES`."""
+        block_size = max(1, BLOCK_BYTES // (3 * self.info.width * self.info.height))
+        end = self.count_frames(last + 1)
+        while end > 0:
+            start = max(0, end - block_size)
+            block = list(islice(self.frames(), start, end))
+            while block:
+                yield block.pop()
+            end = start
+
+    def count_frames(self, limit: int) -> int:
+        """Decode up to `limit` frames and return how many there are."""
+        return sum(1 for _ in islice(self._decode(), max(0, limit)))
+
+    def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
+        """Yield each picture and how long it is shown, in milliseconds."""
+        with Image.open(self._path, formats=FORMATS) as image:
+            for index in count():
+                try:
+                    picture = _read_picture(image, index)
+                except Exception as error:  # as in open_image
+                    self._stop(index, error)
+                    return
+                yield _duration_ms(image), picture
+                if not _is_animation(image):
+                    return
+
+    def _stop(self, index: int, error: Exception) -> None:
+        """Accept the end of an animation, or a damaged picture after good ones."""
+        if index == 0:
+            raise VideoError(_damage(self._path, error)) from None
+        if not isinstance(error, EOFError) and not self._has_warned:
+            self._has_warned = True
+            logger.warning("%s; its first %d frames are used", _damage(self._path, error), index)
+
+
+def _is_animation(image: Image.Image) -> bool:
+    return image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False)
+
+
+def _read_picture(image: Image.Image, index: int) -> RGBImage:
+    """Decode a picture of the file; an index past the last raises EOFError."""
+    if not _is_animation(image):
+        return _to_rgb(ImageOps.exif_transpose(image))
+    # An APNG may begin with a picture for programs that do not animate; it is no frame.
+    image.seek(index + 1 if image.info.get("default_image") else index)
+    return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> RGBImage:
+    image.load()
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels are of 32 bits, where 8 or 16 are read")
+    return np.array(image.convert("RGB"))
+
+
+def _duration_ms(image: Image.Image) -> Fraction:
+    """Return how long the current picture is shown; browsers and FFmpeg take next to 0 for 100."""
+    duration_ms = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+    return duration_ms if duration_ms > 10 else Fraction(100)
+
+
+def _damage(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{path.name!r} is a damaged image ({reason})"
