@@ -1,0 +1,1 @@
+"""How the `pocket` checkpoint was made: composed clips, losses, training loop, held-out score."""
