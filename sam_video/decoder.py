@@ -103,6 +103,7 @@ class Decoder:
         self, *, is_strict: bool, pts: int | None = None
     ) -> Generator[av.VideoFrame, None, None]:
         num_packets = num_pictures = 0
+        has_damage = False
         earlier = last = None
         with _open_stream(self._path) as (container, stream):
             stream.thread_type = "AUTO" if self._num_threads > 1 else "NONE"
@@ -115,10 +116,11 @@ class Decoder:
                 pictures, is_damaged = _decode_packet(stream, packet)
                 if is_damaged and is_strict:
                     raise _DamageError
-                if is_damaged and pts is None:
-                    self._warn()
+                has_damage |= is_damaged
                 num_packets += packet is not None and packet.size > 0 and not packet.is_discard
                 num_pictures += len(pictures)
+                if has_damage and num_pictures and pts is None:
+                    self._warn()
                 for picture in pictures:
                     earlier, last = last, _set_pts(picture, earlier, last)
                     yield picture

@@ -128,13 +128,16 @@ def test_sound_alone_fails(tmp_path: Path, has_cover: bool) -> None:
         open_video(tmp_path / "song.mp4")
 
 
-def test_a_stream_of_which_no_frame_decodes_fails(tmp_path: Path) -> None:
+def test_a_stream_of_which_no_frame_decodes_fails_with_its_error_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = draw(tmp_path, "mjpeg.avi")
     data = path.read_bytes()
     start = data.index(b"movi") + 4
     path.write_bytes(data[:start] + bytes(len(data) - start))
     with pytest.raises(VideoError, match=r"^'mjpeg.avi' has a video stream of which no frame"):
         open_video(path)
+    assert not warnings_of(caplog)
 
 
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10.0,\n{}\n#EXT-X-ENDLIST\n"
@@ -243,7 +246,9 @@ def test_a_video_of_the_shared_folder_reads_backward(
 
 
 @pytest.mark.parametrize("row", index_rows("bad"))
-def test_a_hostile_file_gives_frames_or_a_line_that_says_why_not(row: dict[str, str]) -> None:
+def test_a_hostile_file_gives_frames_or_a_line_that_says_why_not(
+    row: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     try:
         source = open_video(DATA / "bad" / row["file"])
         frames = list(source.frames_at(range(5)))
@@ -254,3 +259,4 @@ def test_a_hostile_file_gives_frames_or_a_line_that_says_why_not(row: dict[str, 
     except VideoError as error:
         assert str(error).startswith(f"{row['file']!r} ")
         assert "\n" not in str(error)
+        assert not warnings_of(caplog)
