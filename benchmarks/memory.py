@@ -10,14 +10,19 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing
-from itertools import islice
+from fractions import Fraction
+from itertools import cycle, islice
 from pathlib import Path
 
 from benchmarks.clips import clicked_objects
+from examples.sample_clip import FRAME_RATE, HEIGHT, WIDTH, draw_sample
 from sam_video.encoder import VideoEncoder
 from sam_video.pipeline import Session
 from sam_video.request import MODEL_NAMES, Request
 from sam_video.video import open_video
+
+LONG = 1000
+"""Frames of the video that is measured where none is given."""
 
 
 def main() -> None:
@@ -27,10 +32,11 @@ def main() -> None:
         predict(options.video, options.model, options.objects)
         return
     with tempfile.TemporaryDirectory() as folder:
+        video = options.video or loop_sample(Path(folder) / "long.mp4")
         start = Path(folder) / "start.mp4"
-        cut(options.video, start, options.frames)
-        short, whole = (peak_megabytes(video, options) for video in (start, options.video))
-    frames = open_video(options.video).count_frames(10**9)
+        cut(video, start, options.frames)
+        short, whole = (peak_megabytes(path, options) for path in (start, video))
+        frames = open_video(video).count_frames(10**9)
     print(f"{options.model}, {options.objects} objects, binary masks as a video and RLE")
     print(f"first {options.frames} frames: {short:.0f} MB")
     print(f"all {frames} frames: {whole:.0f} MB ({whole - short:+.0f} MB)")
@@ -39,12 +45,24 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("video", type=Path)
+    help_text = f"by default the drawn sample clip, repeated to {LONG} frames"
+    parser.add_argument("video", type=Path, nargs="?", help=help_text)
     parser.add_argument("--frames", type=int, default=100, help="length of the short run")
     parser.add_argument("--objects", type=int, default=3)
     parser.add_argument("--model", choices=MODEL_NAMES, default="pocket")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def loop_sample(path: Path) -> Path:
+    """Write the sample clip again and again, as one long video."""
+    images = [image for image, _ in draw_sample()]
+    rate = Fraction(FRAME_RATE)
+    with VideoEncoder(path, width=WIDTH, height=HEIGHT, frame_rate=rate) as encoder:
+        for image in islice(cycle(images), LONG):
+            encoder.write(image)
+        encoder.finish()
+    return path
 
 
 def cut(video: Path, start: Path, count: int) -> None:
