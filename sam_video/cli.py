@@ -17,7 +17,7 @@ from sam_video.errors import RequestError, SamVideoError
 from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
-_FILE_INPUTS = {field.name for field in fields(Request) if field.type is Path}
+_FILE_INPUTS = {field.name for field in fields(Request) if field.type in (Path, Path | None)}
 _MAX_FRAMES = 10_000_000  # that `info` counts: more than four days at 24 frames per second
 
 

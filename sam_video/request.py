@@ -6,9 +6,10 @@ from typing import Any
 
 from sam_video.errors import RequestError
 
-MASK_TYPES = ("binary", "highlighted", "greenscreen")
+MASK_TYPES = ("binary", "highlighted", "greenscreen", "alpha")
 ANNOTATION_TYPES = ("mask", "box", "both")
 IMAGE_FORMATS = ("webp", "jpg", "png")
+RLE_FORMATS = ("coco", "youtube_vis", "start_length")
 MODEL_NAMES = ("large", "base_plus", "small", "tiny", "pocket")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -16,11 +17,15 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "annotation_type": ANNOTATION_TYPES,
     "output_format": IMAGE_FORMATS,
     "model": MODEL_NAMES,
+    "rle_format": RLE_FORMATS,
 }
 _RANGES: dict[str, tuple[int, int | None]] = {
     "video_fps": (0, 240),
     "output_quality": (0, 100),
     "output_frame_interval": (1, None),
+    "start_frame": (-1, None),
+    "end_frame": (-1, None),
+    "frame_interval": (1, None),
 }
 
 
@@ -56,12 +61,42 @@ class Request:
     """Of jpg and webp."""
     output_frame_interval: int = 1
     """Draw every Nth frame; all are tracked, and listed in data files."""
+    box_coordinates: str = ""
+    """`'[x0,y0,x1,y1],…'` in pixels."""
+    box_frames: str = "0"
+    """0-based frame index per box."""
+    box_object_ids: str = ""
+    """Object name per box; shared with clicks."""
+    mask_prompts: Path | None = None
+    """A zip of `{frame_index}_{object_id}.png` or `.npy`."""
+    prompts: str = ""
+    """The same prompts as a JSON list."""
     model: str = "large"
     """SAM 2.1 checkpoint."""
+    start_frame: int = -1
+    """First frame to process; -1 is the start."""
+    end_frame: int = -1
+    """Last frame to process, inclusive; -1 is the end."""
+    frame_interval: int = 1
+    """Process every Nth frame only, and the prompted ones."""
     track_backward: bool = True
     """Also track from an object's first prompt back to the start."""
     output_rle: bool = False
     """Also write `rle.json`."""
+    rle_format: str = "coco"
+    """Form of `rle.json`."""
+    output_boxes: bool = False
+    """Also write `boxes.json`."""
+    output_masks: bool = False
+    """Also write `masks.zip`."""
+    output_confidences: bool = False
+    """Also write `confidences.zip`."""
+    output_overlay: bool = False
+    """Also write `overlay.mp4`."""
+    preview: bool = False
+    """Segment the prompted frames only, and draw them with their prompts."""
+    multimask_output: bool = False
+    """The three candidate masks of a still image."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -73,6 +108,15 @@ class Request:
             if value < low or (high is not None and value > high):
                 accepted = f"at least {low}" if high is None else f"{low} to {high}"
                 raise RequestError(f"{name} is {value}; expected a whole number, {accepted}")
+        if self.mask_type == "alpha" and self.output_format == "jpg" and not self.output_video:
+            raise RequestError(
+                "output_format is 'jpg', which has no transparency;"
+                " expected webp or png with mask_type alpha"
+            )
+        if 0 <= self.end_frame < self.start_frame:
+            raise RequestError(
+                f"end_frame is {self.end_frame}; expected start_frame, {self.start_frame}, or later"
+            )
 
     @classmethod
     def from_text(cls, values: dict[str, str], **defaults: Any) -> "Request":
@@ -95,7 +139,7 @@ class Request:
         return cls(**{**defaults, **typed})
 
 
-def _convert(name: str, text: str, target: type) -> Any:
+def _convert(name: str, text: str, target: Any) -> Any:
     if target is bool:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.strip().lower() not in known:
@@ -106,4 +150,4 @@ def _convert(name: str, text: str, target: type) -> Any:
             return int(text)
         except ValueError:
             raise RequestError(f"{name} is {text!r}; expected a whole number") from None
-    return target(text)
+    return text if target is str else Path(text)

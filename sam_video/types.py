@@ -19,6 +19,10 @@ BoolMask = npt.NDArray[np.bool_]
 """`(H, W)` bool, True on the object."""
 
 
+ConfidenceMap = npt.NDArray[np.uint8]
+"""`(H, W)` uint8, 0 to 255 for a probability of 0 to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Click:
     """A point that belongs to an object, or does not."""
@@ -125,6 +129,16 @@ class FrameSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One of the masks that an ambiguous prompt may mean."""
+
+    mask: BoolMask
+    """`(H, W)` bool at the frame's size."""
+    predicted_iou: float
+    """The model's own estimate (0 to 1) of how good it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ObjectMask:
     """One object on one frame."""
 
@@ -138,6 +152,10 @@ class ObjectMask:
     """Probability (0 to 1) that the object is visible on this frame."""
     predicted_iou: float
     """The model's own estimate (0 to 1) of this mask's intersection over union with the truth."""
+    confidence: ConfidenceMap | None = None
+    """Where asked for: `(H, W)` uint8, the probability of the object as 0 to 255."""
+    candidates: tuple[Candidate, ...] = ()
+    """Where asked for: the masks that the prompt may mean, in the model's order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

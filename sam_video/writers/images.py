@@ -1,0 +1,98 @@
+"""Masks as one image per frame."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam_video.errors import RequestError
+from sam_video.render import render
+from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.sink import appearing
+
+MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}
+"""Largest width or height that the format can hold; png holds any frame."""
+
+
+class ImageSequenceWriter:
+    """Write every frame as `frame_{index:05d}.{webp,jpg,png}`, at the frame's exact size.
+
+    Args:
+        folder: Where the images go; it exists.
+        info: The video that the masks are of.
+        mask_type: As in `render`. `binary` has one channel (in webp, which knows no such images,
+            three equal ones), and is lossless in png and webp.
+        annotation_type: As in `render`.
+        image_format: `webp`, `jpg` or `png`.
+        quality: 0 to 100, of jpg and lossy webp.
+
+    Raises:
+        RequestError: The frames are larger than the image format can hold.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        info: VideoInfo,
+        *,
+        mask_type: str,
+        annotation_type: str,
+        image_format: str,
+        quality: int,
+    ) -> None:
+        limit = MAX_IMAGE_SIDE_PX.get(image_format)
+        if limit is not None and max(info.width, info.height) > limit:
+            raise RequestError(
+                f"output_format is {image_format!r}, which holds at most {limit} pixels a side; "
+                f"expected png for frames of {info.width}x{info.height}"
+            )
+        self._folder = folder
+        self._mask_type = mask_type
+        self._annotation_type = annotation_type
+        self._image_format = image_format
+        self._quality = quality
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: every image is complete as soon as it is there."""
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Write one image and return its path."""
+        image = render(masks, self._mask_type, self._annotation_type)
+        path = self._folder / f"frame_{masks.frame.index:05d}.{self._image_format}"
+        data = _encode_image(image, self._image_format, self._quality)
+        with appearing(path) as partial:
+            partial.write_bytes(data)
+        return [path]
+
+    def finish(self) -> list[Path]:
+        """Return nothing: every image has been returned already."""
+        return []
+
+
+def _encode_image(image: npt.NDArray[np.uint8], image_format: str, quality: int) -> bytes:
+    """Encode `(H, W)` gray or `(H, W, 3)` RGB; gray is lossless in webp."""
+    if image_format == "webp":
+        return _encode_webp(image, quality)
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    # Left to itself, OpenCV writes png in the fastest of its ways.
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if image_format == "jpg" else []
+    encoded, data = cv2.imencode(f".{image_format}", pixels, parameters)
+    assert encoded
+    return data.tobytes()
+
+
+def _encode_webp(image: npt.NDArray[np.uint8], quality: int) -> bytes:
+    data = BytesIO()
+    # Method 2 takes half the time of OpenCV's 4, which cannot be changed, for 4 % larger files.
+    if image.ndim == 2:
+        Image.fromarray(image).save(data, "webp", method=2, lossless=True, quality=0)
+    else:
+        Image.fromarray(image).save(data, "webp", method=2, quality=quality)
+    return data.getvalue()

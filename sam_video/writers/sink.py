@@ -1,0 +1,58 @@
+"""What every writer is, and how a file of theirs appears.
+
+A file is there complete under its own name, or not at all; memory does not grow with the number
+of frames.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from sam_video.types import MaskFrame
+
+
+class Sink(Protocol):
+    """Takes the frames of one prediction in order and writes them to files.
+
+    Use it as a context manager, and call `finish` inside, after the last frame. Leaving the
+    context without it removes what has been begun and not completed.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Take one frame; return the files that are complete now and were not before."""
+        ...
+
+    def finish(self) -> list[Path]:
+        """Complete what the last frame has left open, and return those files."""
+        ...
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return a value as JSON on one line, as UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # A name may hold half of a surrogate pair, which UTF-8 has no bytes for; Python's escape for
+    # it, such as \ud83d, is JSON's too.
+    return text.encode("utf-8", errors="backslashreplace")

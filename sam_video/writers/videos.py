@@ -1,0 +1,64 @@
+"""Masks as one video."""
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from sam_video.encoder import VideoEncoder
+from sam_video.render import render
+from sam_video.types import MaskFrame, VideoInfo
+
+
+class MaskVideoWriter:
+    """Write all frames as one video, `output_video.mp4`.
+
+    Args:
+        folder: Where the video goes; it exists.
+        info: Of the source: its size, pixel aspect and frame rate.
+        mask_type: As in `render`.
+        annotation_type: As in `render`.
+        video_fps: Frames per second; 0 is the source's own rate.
+    """
+
+    def __init__(
+        self, folder: Path, info: VideoInfo, *, mask_type: str, annotation_type: str, video_fps: int
+    ) -> None:
+        self._path = folder / "output_video.mp4"
+        self._mask_type = mask_type
+        self._annotation_type = annotation_type
+        self._encoder = VideoEncoder(
+            self._path,
+            width=info.width,
+            height=info.height,
+            frame_rate=Fraction(video_fps) or info.frame_rate,
+            pixel_aspect=info.pixel_aspect,
+        )
+
+    def __enter__(self) -> Self:
+        self._encoder.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._encoder.__exit__(kind, error, traceback)
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the video is not complete before `finish`."""
+        image = render(masks, self._mask_type, self._annotation_type)
+        if image.ndim == 2:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+        self._encoder.write(image)
+        return []
+
+    def finish(self) -> list[Path]:
+        """Complete the video and return its path."""
+        self._encoder.finish()
+        return [self._path]
