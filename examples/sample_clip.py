@@ -261,6 +261,7 @@ def tree() -> Array:
 
 def write_video(path: Path, images: Iterable[Pixels]) -> None:
     """Encode the clip as H.264 that plays in a browser."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"

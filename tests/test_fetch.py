@@ -266,7 +266,7 @@ def test_a_process_that_is_stopped_leaves_what_has_come(
     while process.poll() is None and not (rest.exists() and rest.stat().st_size):
         time.sleep(0.01)
     process.send_signal(number)
-    process.communicate()
+    process.communicate(timeout=60)
     assert CONTENT.startswith(rest.read_bytes())
     mirror.may_finish.set()
     assert fetch_file(mirror, path) == CONTENT

@@ -109,7 +109,7 @@ def test_each_click_is_deep_inside_its_object(
 
 
 def test_the_command_writes_a_small_video_and_its_masks(frames: Frames, tmp_path: Path) -> None:
-    clip, masks = tmp_path / "clip.mp4", tmp_path / "masks"
+    clip, masks = tmp_path / "new" / "clip.mp4", tmp_path / "masks"
     script = ROOT / "examples" / "sample_clip.py"
     subprocess.run([sys.executable, script, clip, "--masks", masks], check=True)
     assert clip.stat().st_size < 300_000
