@@ -40,10 +40,12 @@ clean:
 	rm -rf $(VENV) out
 
 # sam2 asks for torchvision, which nothing here uses, and builds against a torch of its own unless told not to.
+# Of mmdet, the tests use the official YouTube-VIS evaluation that it holds, which needs none of the rest.
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/python -m pip install --quiet "$(TORCH)" "numpy>=2"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
+	$(BIN)/python -m pip install --quiet --no-deps mmdet==3.3.0
 	touch $@

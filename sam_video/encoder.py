@@ -1,4 +1,4 @@
-"""Frames to an H.264 video file; the one place that knows the ffmpeg program."""
+"""Frames to a video file; the one place that knows the ffmpeg program."""
 
 import os
 import re
@@ -10,14 +10,17 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NoReturn, Self
+from typing import IO, Any, NoReturn, Self
 
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+import numpy.typing as npt
 
 from sam_video.errors import VideoError
-from sam_video.types import RGBImage
+
+ENCODERS = ("libx264", "libvpx-vp9")
+"""What the ffmpeg program must have, by its own names."""
 
 POLL_SECONDS = 0.1
 """Waiting is cut into pieces this long, so that a prediction can be cancelled between them."""
@@ -28,10 +31,37 @@ LAST_WORDS_SECONDS = 5
 MAX_SAR_TERM = 65535
 """H.264 has 16 bits for either term of a pixel's aspect ratio."""
 
+COLOURS = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
+
+H264: dict[str, Any] = {
+    "format": "mp4",
+    "vcodec": "libx264",
+    "preset": "veryfast",
+    "crf": 18,
+    "pix_fmt": "yuv420p",
+    "movflags": "+faststart",
+}
+
+VP9_ALPHA: dict[str, Any] = {
+    "format": "webm",
+    "vcodec": "libvpx-vp9",
+    "deadline": "realtime",
+    "cpu-used": 8,
+    "row-mt": 1,
+    "b:v": 0,
+    "crf": 18,
+    "pix_fmt": "yuva420p",
+    # The alpha plane is a stream of its own, which hidden frames would put out of step.
+    "auto-alt-ref": 0,
+    "metadata:s:v:0": "alpha_mode=1",
+    # Or the file is given a random number for a name.
+    "fflags": "+bitexact",
+}
+
 
 @cache
 def find_ffmpeg() -> str:
-    """Return the ffmpeg program to use: the system's if it encodes H.264, else imageio-ffmpeg's.
+    """Return the ffmpeg program to use: the system's if it has what is needed, or imageio-ffmpeg's.
 
     Raises:
         VideoError: There is none.
@@ -41,23 +71,26 @@ def find_ffmpeg() -> str:
         listing = subprocess.run(
             [system, "-hide_banner", "-encoders"], capture_output=True, check=False, text=True
         )
-        if "libx264" in listing.stdout:
+        if all(name in listing.stdout for name in ENCODERS):
             return system
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError:
         raise VideoError(
-            "no ffmpeg program with libx264 is installed; install ffmpeg or imageio-ffmpeg"
+            f"no ffmpeg program with {' and '.join(ENCODERS)} is installed;"
+            " install ffmpeg or imageio-ffmpeg"
         ) from None
 
 
 class VideoEncoder:
-    """An MP4 file in the making: H.264 that browsers play, at a constant frame rate.
+    """A video file in the making, of a kind that browsers play, at a constant frame rate.
+
+    It is H.264 in MP4; with transparency, VP9 in WebM, whose second stream is the alpha plane.
 
     A context manager. The file appears under its name when `finish` returns, and not at all if
     the context is left without it. Encoding runs in a process of its own, beside the caller.
     Colours are BT.709, and tagged so. As 4:2:0 needs even sizes, the last column or row of an odd
-    one is there twice.
+    one is there twice, the copy being transparent where there is transparency.
 
     Args:
         path: The file to write; an existing one is replaced. Its folder exists.
@@ -65,6 +98,7 @@ class VideoEncoder:
         height: Of the images, in pixels.
         frame_rate: Frames per second.
         pixel_aspect: Width of a pixel divided by its height, for players to stretch by.
+        has_alpha: Whether images have a fourth channel, 0 where they are transparent.
     """
 
     def __init__(
@@ -75,10 +109,11 @@ class VideoEncoder:
         height: int,
         frame_rate: Fraction,
         pixel_aspect: Fraction = Fraction(1),
+        has_alpha: bool = False,
     ) -> None:
         self._path = path
         self._partial = path.with_name(f".{path.name}.partial")
-        self._shape = (height, width, 3)
+        self._shape = (height, width, 4 if has_alpha else 3)
         self._frame_rate = frame_rate
         self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)
         self._is_finished = False
@@ -116,17 +151,14 @@ class VideoEncoder:
         self._pipe.close()
         self._log.close()
 
-    def write(self, image: RGBImage) -> None:
-        """Add a frame, `(height, width, 3)` uint8 RGB.
+    def write(self, image: npt.NDArray[np.uint8]) -> None:
+        """Add a frame, `(height, width, 3)` uint8 RGB, or `(height, width, 4)` with alpha.
 
         Raises:
             VideoError: The program ended, for example because the disk is full.
         """
         assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
-        height, width, _ = self._shape
-        if height % 2 or width % 2:
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        rest = np.ascontiguousarray(image).data.cast("B")
+        rest = np.ascontiguousarray(_pad_to_even(image)).data.cast("B")
         pipe = select.poll()
         pipe.register(self._pipe, select.POLLOUT)
         while rest:
@@ -158,15 +190,14 @@ class VideoEncoder:
         return self._process.stdin
 
     def _command(self) -> list[str]:
-        height, width, _ = self._shape
+        height, width, num_channels = self._shape
         images = ffmpeg.input(
             "pipe:0",
             format="rawvideo",
-            pix_fmt="rgb24",
+            pix_fmt="rgba" if num_channels == 4 else "rgb24",
             video_size=(width + width % 2, height + height % 2),
             framerate=str(self._frame_rate),
         )
-        colours = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
         # accurate_rnd and full_chroma_int, or pure colours come out a few steps off.
         converted = (
             images.filter(
@@ -176,18 +207,13 @@ class VideoEncoder:
                 flags="bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
             )
             .filter("setsar", sar=str(self._pixel_aspect), max=MAX_SAR_TERM)
-            .filter("setparams", range="tv", **colours)
+            .filter("setparams", range="tv", **COLOURS)
         )
         output = converted.output(
             f"file:{self._partial}",
-            format="mp4",
-            vcodec="libx264",
-            preset="veryfast",
-            crf=18,
-            pix_fmt="yuv420p",
-            movflags="+faststart",
             color_range="tv",
-            **colours,
+            **COLOURS,
+            **(VP9_ALPHA if num_channels == 4 else H264),
         ).global_args("-hide_banner", "-loglevel", "error")
         command: list[str] = output.compile(cmd=find_ffmpeg(), overwrite_output=True)
         return command
@@ -208,3 +234,13 @@ class VideoEncoder:
         cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
         reason = cause or f"ffmpeg ended with status {self._process.returncode}"
         raise VideoError(f"{self._path.name!r} cannot be encoded: {reason}") from None
+
+
+def _pad_to_even(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width, num_channels = image.shape
+    if height % 2 == 0 and width % 2 == 0:
+        return image
+    padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    if num_channels == 4:
+        padded[height:, :, 3] = padded[:, width:, 3] = 0
+    return padded

@@ -1,11 +1,17 @@
 """How long a prediction spent on what."""
 
+import resource
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from sam_video.types import Frame, FrameSource, VideoInfo
+
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 @dataclass(slots=True)
@@ -22,6 +28,10 @@ class Metrics:
     """Spent drawing masks and writing files."""
     total_seconds: float = 0.0
     """From the opening of the video to the last file."""
+    peak_memory_mb: float = 0.0
+    """Most memory that the process held, in units of 2**20 bytes."""
+    peak_gpu_memory_mb: float = 0.0
+    """Most memory of the GPU that was held; 0 without one."""
 
     @property
     def tracking_seconds(self) -> float:
@@ -38,7 +48,8 @@ class Metrics:
             f"{self.frames} frames, {self.objects} objects in {self.total_seconds:.1f} s "
             f"({self.frames_per_second:.2f} frames per second): "
             f"decoding {self.decoding_seconds:.1f} s, tracking {self.tracking_seconds:.1f} s, "
-            f"encoding {self.encoding_seconds:.1f} s"
+            f"encoding {self.encoding_seconds:.1f} s; "
+            f"memory at most {self.peak_memory_mb:.0f} MB, GPU {self.peak_gpu_memory_mb:.0f} MB"
         )
 
     @contextmanager
@@ -50,6 +61,31 @@ class Metrics:
             yield
         finally:
             setattr(self, name, getattr(self, name) + time.perf_counter() - start)
+
+
+class PeakMemory:
+    """The most memory that this process and its GPU have held since this was made.
+
+    Linux forgets an earlier peak when it is asked to; elsewhere the peak is the process's own.
+    """
+
+    def __init__(self) -> None:
+        with suppress(OSError):
+            _CLEAR_REFS.write_text("5")  # see proc(5)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def megabytes(self) -> float:
+        """Return what the process held, in units of 2**20 bytes."""
+        with suppress(OSError):
+            for line in _STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    def gpu_megabytes(self) -> float:
+        """Return what PyTorch held on the GPU, in units of 2**20 bytes."""
+        return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
 
 
 class TimedSource:

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 from sam_video.memory import MemoryBatch
 from sam_video.network import default_device, default_dtype
 from sam_video.segmenter import ImageFeatures, Prediction
-from sam_video.types import BoolMask, ObjectPrompt, RGBImage
+from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -152,6 +152,21 @@ class SegmentationModel:
         is_ambiguous = lowest <= num_points <= self._network.multimask_max_pt_num
         return self._predict(image, informed, (points, labels), logits, is_ambiguous)
 
+    @torch.inference_mode()
+    def candidates(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt],
+        *,
+        frame_hw: tuple[int, int],
+    ) -> tuple[BoolMask, Tensor]:
+        """Return all three masks of the decoder, as `SAM2ImagePredictor.predict` does."""
+        points = self._points(prompts, frame_hw, len(prompts))
+        informed = informed.expand(len(prompts), -1, -1, -1)
+        logits, ious, _, _ = self._run_decoder(image, informed, points, None, is_ambiguous=True)
+        return self._masks(logits.float(), frame_hw), ious.float().cpu()
+
     def _predict(
         self,
         image: ImageFeatures,
@@ -160,21 +175,15 @@ class SegmentationModel:
         mask_prompt: Tensor | None,
         is_ambiguous: bool,
     ) -> Prediction:
-        network, count = self._network, len(informed)
-        sparse, dense = network.sam_prompt_encoder(points=points, boxes=None, masks=mask_prompt)
+        """Predict one mask for each object: the best one where there are three."""
+        masks, ious, tokens, score_logits = self._run_decoder(
+            image, informed, points, mask_prompt, is_ambiguous=is_ambiguous
+        )
+        best = ious.argmax(dim=1)
+        rows = torch.arange(len(informed), device=self.device)
         with self._precision():
-            masks, ious, tokens, score_logits = network.sam_mask_decoder(
-                image_embeddings=informed,
-                image_pe=self._dense_positions,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=is_ambiguous,
-                repeat_image=False,
-                high_res_features=[x.expand(count, -1, -1, -1) for x in image.high_res],
-            )
-            best = ious.argmax(dim=1)
-            rows = torch.arange(count, device=self.device)
-            pointers = network.obj_ptr_proj(tokens[rows, best if tokens.shape[1] > 1 else 0])
+            chosen = tokens[rows, best if tokens.shape[1] > 1 else 0]
+            pointers = self._network.obj_ptr_proj(chosen)
         is_visible = score_logits > 0
         logits = masks[rows, best][:, None].float()
         return Prediction(
@@ -183,6 +192,30 @@ class SegmentationModel:
             object_score_logits=score_logits.float(),
             predicted_ious=ious[rows, best].float(),
         )
+
+    def _run_decoder(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        points: tuple[Tensor, Tensor],
+        mask_prompt: Tensor | None,
+        *,
+        is_ambiguous: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mask logits `(N, M, 4h, 4w)`, IoUs `(N, M)`, tokens, and scores `(N, 1)`."""
+        network, count = self._network, len(informed)
+        sparse, dense = network.sam_prompt_encoder(points=points, boxes=None, masks=mask_prompt)
+        with self._precision():
+            outputs: tuple[Tensor, Tensor, Tensor, Tensor] = network.sam_mask_decoder(
+                image_embeddings=informed,
+                image_pe=self._dense_positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=is_ambiguous,
+                repeat_image=False,
+                high_res_features=[x.expand(count, -1, -1, -1) for x in image.high_res],
+            )
+        return outputs
 
     def _blank_absent(self, pointers: Tensor, is_visible: Tensor) -> Tensor:
         """Put the pointer of nothing in the place of those of objects that are not visible."""
@@ -250,10 +283,18 @@ class SegmentationModel:
     @torch.inference_mode()
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
         """Return the masks at the frame's size, `(N, H, W)` bool."""
-        logits = interpolate(
-            prediction.mask_logits, size=frame_hw, mode="bilinear", align_corners=False
-        )
-        return cast(BoolMask, (logits[:, 0] > 0).cpu().numpy())
+        return self._masks(prediction.mask_logits, frame_hw)[:, 0]
+
+    def _masks(self, logits: Tensor, frame_hw: tuple[int, int]) -> BoolMask:
+        return cast(BoolMask, (_enlarge(logits, frame_hw) > 0).cpu().numpy())
+
+    @torch.inference_mode()
+    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
+        """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8."""
+        probabilities = _enlarge(prediction.mask_logits, frame_hw)[:, 0].sigmoid()
+        # Rounded so that what is above 0.5, and in the mask, is 128 or more.
+        levels = (probabilities * 255 - 0.5).ceil().to(torch.uint8)
+        return cast(ConfidenceMap, levels.cpu().numpy())
 
 
 def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
@@ -265,6 +306,10 @@ def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
 def _to_tokens(maps: Tensor) -> Tensor:
     """Flatten `(N, C, h, w)` to `(h w, N, C)`."""
     return maps.flatten(2).permute(2, 0, 1)
+
+
+def _enlarge(logits: Tensor, frame_hw: tuple[int, int]) -> Tensor:
+    return interpolate(logits, size=frame_hw, mode="bilinear", align_corners=False)
 
 
 def _resize(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor:

@@ -3,22 +3,24 @@
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from sam_video.checkpoints import resolve_checkpoint
-from sam_video.errors import PromptError
-from sam_video.metrics import Metrics, TimedSource
+from sam_video.errors import PromptError, RequestError
+from sam_video.metrics import Metrics, PeakMemory, TimedSource
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
-from sam_video.prompts import build_prompts
+from sam_video.outputs import extra_sinks, primary_sink
+from sam_video.prompts import build_prompts, frame_outside_error
 from sam_video.request import Request
+from sam_video.selection import FrameSelection, select_frames
 from sam_video.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
 from sam_video.video import open_video
-from sam_video.writers import ImageSequenceWriter, MaskVideoWriter, RleWriter, Sink
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,9 @@ def segment_video(
     *,
     model: str | SegmentationModel = "large",
     track_backward: bool = True,
+    start_frame: int = -1,
+    end_frame: int = -1,
+    frame_interval: int = 1,
 ) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of the prompted objects.
 
@@ -53,8 +58,12 @@ def segment_video(
         prompts: At most one per object and frame; at least one that says where an object is.
         model: A checkpoint's name, or a loaded model to use again.
         track_backward: Also track from an object's first prompt back to the start.
+        start_frame: First frame to process; -1 is the start.
+        end_frame: Last frame to process, inclusive; -1 is the end.
+        frame_interval: Process every Nth frame only, and the prompted ones.
 
     Raises:
+        RequestError: The video ends before `start_frame`.
         PromptError: A prompt cannot be used with this video.
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint cannot be had.
@@ -62,9 +71,25 @@ def segment_video(
     source = open_video(Path(video)) if isinstance(video, str | Path) else video
     if not any(prompt.is_positive for prompt in prompts):
         raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
+    _check_frames(prompts, source)
+    selection = select_frames(
+        source,
+        {prompt.frame_index for prompt in prompts},
+        start_frame=start_frame,
+        end_frame=end_frame,
+        frame_interval=frame_interval,
+    )
     loaded = load_model(model) if isinstance(model, str) else model
-    with Tracker(loaded, source, prompts) as tracker:
-        yield from _track(tracker, source.info, track_backward=track_backward)
+    with Tracker(loaded, selection, selection.renumbered(prompts)) as tracker:
+        for masks in _track(tracker, selection.info, track_backward=track_backward):
+            yield selection.original(masks)
+
+
+def _check_frames(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
+    last = max(prompt.frame_index for prompt in prompts)
+    num_frames = source.count_frames(last + 1)
+    if last >= num_frames:
+        raise frame_outside_error("frame_index", last, num_frames)
 
 
 def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
@@ -132,42 +157,70 @@ class Session:
 
     def _predict(self, request: Request, folder: Path) -> Iterator[Path]:
         self.metrics = metrics = Metrics()
+        peak = PeakMemory()
         with metrics.count_as("total"), ExitStack() as stack:
             source = TimedSource(open_video(request.input_video), metrics)
+            if request.multimask_output and not source.info.is_still:
+                raise RequestError("multimask_output is true for a video; expected a still image")
             prompts = build_prompts(request, source)
+            selection = _selection(request, source, prompts)
             model = self._load(request.model)
-            tracker = stack.enter_context(Tracker(model, source, prompts))
+            tracker = Tracker(
+                model,
+                selection,
+                selection.renumbered(prompts),
+                with_confidences=request.output_confidences,
+            )
+            stack.enter_context(tracker)
             metrics.objects = tracker.num_objects
             folder.mkdir(parents=True, exist_ok=True)
-            primary = stack.enter_context(_primary_sink(request, source.info, folder))
-            extra = [stack.enter_context(s) for s in _extra_sinks(request, source.info, folder)]
-            for masks in _track(tracker, source.info, track_backward=request.track_backward):
+            primary = stack.enter_context(primary_sink(request, source.info, prompts, folder))
+            extra = [stack.enter_context(s) for s in extra_sinks(request, source.info, folder)]
+            for masks in _mask_frames(tracker, selection, request, prompts):
                 metrics.frames += 1
-                is_drawn = masks.frame.index % request.output_frame_interval == 0
+                is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
                 for sink in (primary, *extra) if is_drawn else extra:
                     yield from _timed(metrics, sink.write, masks)
             for sink in (primary, *extra):
                 yield from _timed(metrics, sink.finish)
+        metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
         logger.info("%s", metrics)
+
+
+def _selection(
+    request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt]
+) -> FrameSelection:
+    """Select the frames that a request asks for; a preview has the prompted ones alone."""
+    prompted = {prompt.frame_index for prompt in prompts}
+    if request.preview:
+        return FrameSelection(source, range(0), prompted)
+    return select_frames(
+        source,
+        prompted,
+        start_frame=request.start_frame,
+        end_frame=request.end_frame,
+        frame_interval=request.frame_interval,
+    )
+
+
+def _mask_frames(
+    tracker: Tracker, selection: FrameSelection, request: Request, prompts: Sequence[ObjectPrompt]
+) -> Iterator[MaskFrame]:
+    """Yield the frames of a request, under their indices in the source."""
+    is_backward = request.track_backward and not request.preview
+    for masks in _track(tracker, selection.info, track_backward=is_backward):
+        found = tracker.with_candidates(masks) if request.multimask_output else masks
+        found = selection.original(found)
+        yield _prompted_alone(found, prompts) if request.preview else found
+
+
+def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFrame:
+    """Leave out objects that have no prompt on the frame: without what lies between, they stray."""
+    named = {p.object_id for p in prompts if p.frame_index == masks.frame.index}
+    return replace(masks, objects=tuple(o for o in masks.objects if o.object_id in named))
 
 
 def _timed(metrics: Metrics, step: Callable[..., list[Path]], *arguments: MaskFrame) -> list[Path]:
     """Let a sink do a step, and return the files that it completed."""
     with metrics.count_as("encoding"):
         return step(*arguments)
-
-
-def _primary_sink(request: Request, info: VideoInfo, folder: Path) -> Sink:
-    """Create what draws the masks; `output_frame_interval` is about this one alone."""
-    drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
-    if request.output_video:
-        return MaskVideoWriter(folder, info, video_fps=request.video_fps, **drawn)
-    return ImageSequenceWriter(
-        folder, info, image_format=request.output_format, quality=request.output_quality, **drawn
-    )
-
-
-def _extra_sinks(request: Request, info: VideoInfo, folder: Path) -> Iterator[Sink]:
-    """Create what writes data of every tracked frame."""
-    if request.output_rle:
-        yield RleWriter(folder, info)

@@ -9,10 +9,13 @@ import numpy.typing as npt
 
 from sam_video.errors import RequestError
 from sam_video.request import ANNOTATION_TYPES, MASK_TYPES
-from sam_video.types import BoolMask, MaskFrame, ObjectMask, RGBImage
+from sam_video.types import BoolMask, MaskFrame, RGBImage
 
 GrayImage = npt.NDArray[np.uint8]
 """`(H, W)` uint8."""
+
+RGBAImage = npt.NDArray[np.uint8]
+"""`(H, W, 4)` uint8, RGB that is not multiplied by alpha, and alpha."""
 
 _COLOURS = (
     "FF4040 FFA1A0 FF7633 FFB633 D1D435 4CFB12 94CF1A 40DE8A 1B9640 00D6C1 "
@@ -27,16 +30,19 @@ BOX_WIDTH_PX = 2
 """Thickness of a box's outline; it lies inside the object's bounding box."""
 
 
-def render(masks: MaskFrame, mask_type: str, annotation_type: str = "mask") -> GrayImage | RGBImage:
+def render(
+    masks: MaskFrame, mask_type: str, annotation_type: str = "mask"
+) -> GrayImage | RGBImage | RGBAImage:
     """Draw a frame's masks in one of the request's styles.
 
     Args:
         masks: The frame and its masks, all of one size `(H, W)`.
-        mask_type: `binary`, `highlighted` or `greenscreen`.
+        mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`.
         annotation_type: What `highlighted` draws: `mask`, `box` or `both`; others ignore it.
 
     Returns:
-        `(H, W)` uint8 for `binary`, `(H, W, 3)` uint8 RGB for the others.
+        `(H, W)` uint8 for `binary`, `(H, W, 4)` uint8 RGBA for `alpha`, `(H, W, 3)` uint8 RGB for
+        the others.
 
     Raises:
         RequestError: One of the two names is not known.
@@ -48,6 +54,8 @@ def render(masks: MaskFrame, mask_type: str, annotation_type: str = "mask") -> G
             return greenscreen(masks)
         case "highlighted":
             return highlighted(masks, annotation_type)
+        case "alpha":
+            return alpha(masks)
     expected = ", ".join(MASK_TYPES)
     raise RequestError(f"mask_type is {mask_type!r}; expected one of {expected}")
 
@@ -63,6 +71,17 @@ def greenscreen(masks: MaskFrame) -> RGBImage:
     screen[..., 1] = 255
     cv2.copyTo(masks.frame.image, _union(masks).view(np.uint8), screen)
     return screen
+
+
+def alpha(masks: MaskFrame) -> RGBAImage:
+    """Cut the objects out: the source, opaque (255) on any object and transparent (0) elsewhere.
+
+    Transparent pixels keep the colour of the source, so that an edge that is scaled or compressed
+    has no dark seam, and the mask can still be widened.
+    """
+    image = cv2.cvtColor(masks.frame.image, cv2.COLOR_RGB2RGBA)
+    image[..., 3] = binary(masks)
+    return np.asarray(image, dtype=np.uint8)
 
 
 def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
@@ -89,10 +108,10 @@ def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
     visible = [(item, window) for item in masks.objects if (window := _bounding_window(item.mask))]
     if annotation_type != "box":
         for item, window in visible:
-            _tint(image[window], item.mask[window], _colour(item))
+            _tint(image[window], item.mask[window], colour_of(item.object_index))
     if annotation_type != "mask":
         for item, window in visible:
-            _outline(image[window], _colour(item))
+            _outline(image[window], colour_of(item.object_index))
     return image
 
 
@@ -103,8 +122,9 @@ def _union(masks: MaskFrame) -> BoolMask:
     return union
 
 
-def _colour(item: ObjectMask) -> npt.NDArray[np.uint8]:
-    colour: npt.NDArray[np.uint8] = PALETTE[item.object_index % len(PALETTE)]
+def colour_of(object_index: int) -> npt.NDArray[np.uint8]:
+    """Return the `(3,)` uint8 RGB colour of an object, by its `object_index`."""
+    colour: npt.NDArray[np.uint8] = PALETTE[object_index % len(PALETTE)]
     return colour
 
 

@@ -113,6 +113,11 @@ class Request:
                 "output_format is 'jpg', which has no transparency;"
                 " expected webp or png with mask_type alpha"
             )
+        if self.multimask_output and self.rle_format != "coco":
+            raise RequestError(
+                f"rle_format is {self.rle_format!r}; expected coco with multimask_output,"
+                " as no other form holds candidates"
+            )
         if 0 <= self.end_frame < self.start_frame:
             raise RequestError(
                 f"end_frame is {self.end_frame}; expected start_frame, {self.start_frame}, or later"

@@ -1,7 +1,8 @@
-"""Masks become COCO's run-length encoding and back; the one door to pycocotools.
+"""Masks become run lengths; the one door to pycocotools.
 
-The runs go down the columns, start with background, and are packed into text:
+COCO's runs go down the columns, start with background, and are packed into text:
 https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
+Those of `start_length` go along the rows, and name the runs of the object alone.
 """
 
 from typing import TypedDict
@@ -45,3 +46,15 @@ def bbox_xywh(rle: CocoRle) -> tuple[int, int, int, int]:
     """Return left, top, width and height of the object's box, in pixels; zeros if it is empty."""
     x, y, width, height = coco_mask.toBbox(rle)
     return int(x), int(y), int(width), int(height)
+
+
+def start_length(mask: BoolMask) -> str:
+    """Encode a mask, `(H, W)` bool, as `"start length start length …"`, row by row from 0.
+
+    A run goes on at the start of the next row. The text of an empty mask is empty.
+    """
+    # With background at both ends, every run has an edge where it begins and one where it ends.
+    pixels = np.zeros(mask.size + 2, dtype=np.bool_)
+    pixels[1:-1] = mask.ravel()
+    starts, ends = np.flatnonzero(pixels[1:] != pixels[:-1]).reshape(-1, 2).T
+    return " ".join(map(str, np.stack([starts, ends - starts], axis=1).ravel().tolist()))

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from sam_video.memory import MemoryBatch
-from sam_video.types import BoolMask, ObjectPrompt, RGBImage
+from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +93,30 @@ class Segmenter(Protocol):
         """Return the mask memories of N objects, `(N, 64, h, w)` bfloat16."""
         ...
 
+    def candidates(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt],
+        *,
+        frame_hw: tuple[int, int],
+    ) -> tuple[BoolMask, Tensor]:
+        """Return the masks that each of N prompts may mean, and how good each is thought to be.
+
+        Takes its arguments as `decode` does.
+
+        Returns:
+            `(N, 3, H, W)` bool masks at the frame's size, and their predicted IoUs, `(N, 3)`.
+        """
+        ...
+
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
         """Return the masks at the frame's size, `(N, H, W)` bool."""
+        ...
+
+    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
+        """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8.
+
+        0 to 255 stands for 0 to 1; a pixel of the mask has 128 or more, any other less.
+        """
         ...

@@ -2,11 +2,15 @@
 
 import json
 import tempfile
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from sam_video import rle
-from sam_video.types import ObjectMask
+from sam_video.types import ConfidenceMap, ObjectMask
 
 
 class MaskSpool:
@@ -49,14 +53,27 @@ class MaskSpool:
 
 
 def _to_json(item: ObjectMask) -> dict[str, Any]:
+    confidence = None if item.confidence is None else _packed(item.confidence)
     return {
         "object_id": item.object_id,
         "object_index": item.object_index,
         "mask": rle.encode(item.mask),
         "object_score": item.object_score,
         "predicted_iou": item.predicted_iou,
+        "confidence": confidence,
     }
 
 
 def _from_json(item: dict[str, Any]) -> ObjectMask:
-    return ObjectMask(**{**item, "mask": rle.decode(item["mask"])})
+    mask = rle.decode(item["mask"])
+    packed = item["confidence"]
+    confidence = None if packed is None else _unpacked(packed).reshape(mask.shape)
+    return ObjectMask(**{**item, "mask": mask, "confidence": confidence})
+
+
+def _packed(confidence: ConfidenceMap) -> str:
+    return b64encode(zlib.compress(confidence.tobytes(), level=1)).decode("ascii")
+
+
+def _unpacked(packed: str) -> ConfidenceMap:
+    return np.frombuffer(zlib.decompress(b64decode(packed)), np.uint8)

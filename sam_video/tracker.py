@@ -10,7 +10,7 @@ memory per frame of the video.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Self, TypeVar
 
@@ -19,6 +19,7 @@ from sam_video.prompts import frame_outside_error
 from sam_video.segmenter import ImageFeatures, Prediction, Segmenter
 from sam_video.spool import MaskSpool
 from sam_video.types import (
+    Candidate,
     Frame,
     FrameSource,
     MaskFrame,
@@ -62,16 +63,23 @@ class Tracker:
         segmenter: The model.
         source: The video; it is read two or three times.
         prompts: One per object and frame. Objects are numbered in the order of their first one.
+        with_confidences: Give `ObjectMask.confidence` too.
     """
 
     def __init__(
-        self, segmenter: Segmenter, source: FrameSource, prompts: Sequence[ObjectPrompt]
+        self,
+        segmenter: Segmenter,
+        source: FrameSource,
+        prompts: Sequence[ObjectPrompt],
+        *,
+        with_confidences: bool = False,
     ) -> None:
         self._segmenter = segmenter
         self._source = source
         self._hw = (source.info.height, source.info.width)
         self._positives = [prompt for prompt in prompts if prompt.is_positive]
         self._objects = self._tracked_objects(prompts)
+        self._with_confidences = with_confidences
         self._spool = MaskSpool()
         self._span = MAX_POINTERS
 
@@ -216,10 +224,31 @@ class Tracker:
         masks = self._segmenter.masks_of(prediction, self._hw)
         scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
         ious = prediction.predicted_ious.tolist()
+        confidences = (
+            self._segmenter.confidences_of(prediction, self._hw)
+            if self._with_confidences
+            else [None] * len(objects)
+        )
         return [
-            ObjectMask(o.object_id, o.object_index, mask, score, iou)
-            for o, mask, score, iou in zip(objects, masks, scores, ious, strict=True)
+            ObjectMask(o.object_id, o.object_index, *values)
+            for o, *values in zip(objects, masks, scores, ious, confidences, strict=True)
         ]
+
+    def with_candidates(self, masks: MaskFrame) -> MaskFrame:
+        """Give the objects that are prompted on a frame all masks that their prompts may mean.
+
+        A mask prompt means itself, and has no candidates.
+        """
+        image = self._segmenter.encode_image(masks.frame.image)
+        informed = self._segmenter.without_memory(image)
+        prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
+        found: dict[str, tuple[Candidate, ...]] = {}
+        for group in _batches((p for p in prompts if p.mask is None), _prompt_shape):
+            many, ious = self._segmenter.candidates(image, informed, group, frame_hw=self._hw)
+            for prompt, three, scores in zip(group, many, ious.tolist(), strict=True):
+                found[prompt.object_id] = tuple(map(Candidate, three, scores))
+        objects = (replace(o, candidates=found.get(o.object_id, ())) for o in masks.objects)
+        return replace(masks, objects=tuple(objects))
 
 
 def _prompt_shape(prompt: ObjectPrompt) -> tuple[bool, int]:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sam_video.memory import MemoryBatch
 from sam_video.segmenter import ImageFeatures, Prediction
-from sam_video.types import BoolMask, ObjectPrompt, RGBImage
+from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 
 class FakeSegmenter:
@@ -73,3 +73,20 @@ class FakeSegmenter:
 
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
         return np.asarray(prediction.mask_logits[:, 0] > 0)
+
+    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
+        return self.masks_of(prediction, frame_hw).astype(np.uint8) * np.uint8(200)
+
+    def candidates(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt],
+        *,
+        frame_hw: tuple[int, int],
+    ) -> tuple[BoolMask, Tensor]:
+        prediction = self.decode(image, informed, prompts, frame_hw=frame_hw)
+        masks = self.masks_of(prediction, frame_hw)
+        whole, nothing = np.ones_like(masks), np.zeros_like(masks)
+        scores = torch.tensor([[0.5, 0.9, 0.1]]).expand(len(prompts), -1)
+        return np.stack([whole, masks, nothing], axis=1), scores

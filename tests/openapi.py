@@ -12,8 +12,9 @@ from typing import Any
 
 PREDICT = Path(__file__).parents[1] / "predict.py"
 
-_TYPES: dict[str, dict[str, str]] = {
+_TYPES: dict[str, dict[str, Any]] = {
     "Path": {"type": "string", "format": "uri"},
+    "Path | None": {"type": "string", "format": "uri", "nullable": True},
     "str": {"type": "string"},
     "int": {"type": "integer"},
     "bool": {"type": "boolean"},
@@ -102,7 +103,7 @@ def write_schema(project: Path) -> None:
 def _property(field: InputField, order: int) -> dict[str, Any]:
     options = field.options
     described: dict[str, Any] = {"description": options["description"], "x-order": order}
-    if "default" in options:
+    if options.get("default") is not None:
         described["default"] = options["default"]
     if "choices" in options:
         return described | {"allOf": [{"$ref": f"#/components/schemas/{field.name}"}]}

@@ -106,8 +106,8 @@ def test_predict_takes_options_as_text(
         (["predict", "-i", "model=pocket"], "input_video is missing; expected a video or image"),
         (["predict", "-i", "model=tiny", "--model", "small"], "model is given twice"),
         (
-            ["predict", *options("input_video=a.mp4", "mask_type=alpha")],
-            "mask_type is 'alpha'; expected one of binary, highlighted, greenscreen",
+            ["predict", *options("input_video=a.mp4", "mask_type=sepia")],
+            "mask_type is 'sepia'; expected one of binary, highlighted, greenscreen, alpha",
         ),
         (
             ["predict", *options("input_video=a.mp4", "video_fps=fast")],

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 from av.video.stream import VideoStream
 
@@ -20,6 +21,7 @@ from sam_video.encoder import VideoEncoder, find_ffmpeg
 from sam_video.errors import VideoError
 from sam_video.types import RGBImage
 from sam_video.video import open_video
+from tests.alpha_video import decode_alpha
 from tests.clips import draw_frame
 
 RATE = Fraction(24)
@@ -27,14 +29,19 @@ RATE = Fraction(24)
 
 def encode(
     path: Path,
-    images: list[RGBImage],
+    images: list[npt.NDArray[np.uint8]],
     frame_rate: Fraction = RATE,
     pixel_aspect: Fraction = Fraction(1),
 ) -> None:
     """Write images as a video."""
-    height, width = images[0].shape[:2]
+    height, width, num_channels = images[0].shape
     with VideoEncoder(
-        path, width=width, height=height, frame_rate=frame_rate, pixel_aspect=pixel_aspect
+        path,
+        width=width,
+        height=height,
+        frame_rate=frame_rate,
+        pixel_aspect=pixel_aspect,
+        has_alpha=num_channels == 4,
     ) as video:
         for image in images:
             video.write(image)
@@ -133,6 +140,67 @@ def test_the_pixel_aspect_is_kept(tmp_path: Path, aspect: Fraction) -> None:
     assert (info.width, info.height, info.pixel_aspect) == (96, 64, aspect)
 
 
+def draw_alpha(num_frames: int = 5, size: tuple[int, int] = (96, 64)) -> list[RGBImage]:
+    """Draw frames whose disc and rectangle alone are opaque."""
+    images = []
+    for index in range(num_frames):
+        image, masks = draw_frame(index, size)
+        opaque = masks["disc"] | masks["rectangle"]
+        images.append(np.dstack([image, np.where(opaque, np.uint8(255), np.uint8(0))]))
+    return images
+
+
+def test_a_transparent_video_is_what_browsers_play(tmp_path: Path) -> None:
+    encode(tmp_path / "a.webm", draw_alpha())
+    with stream_of(tmp_path / "a.webm") as stream:
+        assert stream.codec_context.name == "vp9"
+        assert (stream.width, stream.height) == (96, 64)
+        assert stream.average_rate == RATE
+        assert stream.codec_context.colorspace == 1
+    assert b"\x53\xc0\x81\x01" in (tmp_path / "a.webm").read_bytes()  # AlphaMode, 1 byte: 1
+    times = [frame.pts_seconds for frame in open_video(tmp_path / "a.webm").frames()]
+    assert times == pytest.approx([index / 24 for index in range(5)], abs=6e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.webm"]
+
+
+def test_transparency_comes_back_as_it_went_in(tmp_path: Path) -> None:
+    images = draw_alpha(24, (320, 180))
+    encode(tmp_path / "a.webm", images)
+    decoded = decode_alpha(tmp_path / "a.webm")
+    for read, image in zip(decoded, images, strict=True):
+        opaque, expected = read[..., 3] > 127, image[..., 3] > 127
+        assert (opaque & expected).sum() / (opaque | expected).sum() >= 0.99
+        assert np.abs(read[..., :3].astype(int) - image[..., :3]).mean() < 6
+
+
+@pytest.mark.parametrize("size", [(97, 64), (96, 63), (97, 63), (1, 1)], ids=str)
+def test_what_an_odd_size_gains_is_transparent(tmp_path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    encode(tmp_path / "a.webm", [np.full((height, width, 4), 255, np.uint8)] * 2)
+    for image in decode_alpha(tmp_path / "a.webm"):
+        assert image.shape == (height + height % 2, width + width % 2, 4)
+        opaque = image[..., 3] > 127
+        assert opaque[:height, :width].all()
+        assert not opaque[height:].any()
+        assert not opaque[:, width:].any()
+
+
+def test_a_transparent_video_keeps_the_pixel_aspect(tmp_path: Path) -> None:
+    encode(tmp_path / "a.webm", draw_alpha(1), pixel_aspect=Fraction(4, 3))
+    with stream_of(tmp_path / "a.webm") as stream:
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("a.mp4", draw), ("a.webm", draw_alpha)])
+def test_the_same_images_make_the_same_bytes(
+    tmp_path: Path, name: str, drawn: Callable[[], list[RGBImage]]
+) -> None:
+    encode(tmp_path / name, drawn())
+    first = (tmp_path / name).read_bytes()
+    encode(tmp_path / name, drawn())
+    assert (tmp_path / name).read_bytes() == first
+
+
 def test_images_need_not_be_contiguous(tmp_path: Path) -> None:
     (image,) = draw(1)
     encode(tmp_path / "a.mp4", [image[::-1, ::-1]])
@@ -157,12 +225,16 @@ def test_an_existing_file_is_replaced_only_when_the_new_one_is_finished(tmp_path
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize(("name", "drawn"), [("a.mp4", draw), ("a.webm", draw_alpha)])
 def test_leaving_by_an_exception_leaves_nothing_behind(
-    tmp_path: Path, error: type[BaseException]
+    tmp_path: Path, error: type[BaseException], name: str, drawn: Callable[[], list[RGBImage]]
 ) -> None:
-    video = VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE)
+    image = drawn()[0]
+    video = VideoEncoder(
+        tmp_path / name, width=96, height=64, frame_rate=RATE, has_alpha=image.shape[2] == 4
+    )
     with pytest.raises(error), video:
-        video.write(draw(1)[0])
+        video.write(image)
         raise error
     assert list(tmp_path.iterdir()) == []
     assert video._process.returncode == -signal.SIGKILL
@@ -240,7 +312,7 @@ def test_a_full_disk_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_systems_program_is_used_if_it_encodes_h264(
+def test_the_systems_program_is_used_if_it_has_all_encoders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def install(encoders: str) -> str:
@@ -251,10 +323,12 @@ def test_the_systems_program_is_used_if_it_encodes_h264(
         return str(program)
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    program = install("V....D libx264 H.264 (codec h264)")
+    both = "V....D libx264 H.264 (codec h264)\nV....D libvpx-vp9 VP9 (codec vp9)"
+    program = install(both)
     assert find_ffmpeg() == program
-    install("V....D libopenh264 H.264 (codec h264)")
-    assert find_ffmpeg() not in (program, "ffmpeg")
+    for missing, another in (("libx264", "libopenh264"), ("libvpx-vp9", "vp9_vaapi")):
+        install(both.replace(missing, another))
+        assert find_ffmpeg() not in (program, "ffmpeg")
     find_ffmpeg.cache_clear()
 
 
@@ -265,6 +339,6 @@ def test_no_program_at_all_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", missing)
     find_ffmpeg.cache_clear()
-    with pytest.raises(VideoError, match=r"^no ffmpeg program with libx264 is installed"):
+    with pytest.raises(VideoError, match=r"^no ffmpeg program with libx264 and libvpx-vp9 is"):
         find_ffmpeg()
     find_ffmpeg.cache_clear()

@@ -1,8 +1,13 @@
-"""Clicks become one prompt per object and frame, checked against the video."""
+"""Clicks, boxes and masks become one prompt per object and frame, checked against the video."""
 
+import io
+import json
 import logging
+import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +15,9 @@ import pytest
 from sam_video.errors import PromptError
 from sam_video.frames import FrameList
 from sam_video.prompts import build_prompts
+from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS
 from sam_video.request import Request
-from sam_video.types import Click, FrameSource, ObjectPrompt
+from sam_video.types import BoolMask, Box, Click, FrameSource, ObjectPrompt
 
 
 def video(num_frames: int, *, stated: int | None, is_still: bool = False) -> FrameSource:
@@ -36,23 +42,45 @@ def build(
     ids: str = "",
     source: FrameSource = VIDEO,
 ) -> tuple[ObjectPrompt, ...]:
-    request = Request(
-        input_video=Path("clip.mp4"),
+    return build_from(
+        source,
         click_coordinates=coordinates,
         click_labels=labels,
         click_frames=frames,
         click_object_ids=ids,
     )
-    return build_prompts(request, source)
+
+
+def build_from(source: FrameSource, **fields: Any) -> tuple[ObjectPrompt, ...]:
+    return build_prompts(Request(input_video=Path("clip.mp4"), **fields), source)
 
 
 def short(prompts: tuple[ObjectPrompt, ...]) -> list[str]:
-    """Write prompts as "object@frame +x -x", which is easy to compare."""
-    return [
-        f"{prompt.object_id}@{prompt.frame_index} "
-        + " ".join(f"{'-+'[click.label]}{click.x:g}" for click in prompt.clicks)
-        for prompt in prompts
-    ]
+    """Write prompts as "object@frame +x -x [x0:x1] mask", which is easy to compare."""
+    return [" ".join(_words(prompt)) for prompt in prompts]
+
+
+def _words(prompt: ObjectPrompt) -> Iterator[str]:
+    yield f"{prompt.object_id}@{prompt.frame_index}"
+    yield from (f"{'-+'[click.label]}{click.x:g}" for click in prompt.clicks)
+    if prompt.box is not None:
+        yield f"[{prompt.box.x0:g}:{prompt.box.x1:g}]"
+    if prompt.mask is not None:
+        yield "mask"
+
+
+def write_masks(folder: Path, *names: str, mask: BoolMask | None = None) -> Path:
+    """Write a zip with the same mask under each of the names."""
+    if mask is None:
+        mask = np.zeros((720, 1280), np.bool_)
+        mask[200:300, 400:500] = True
+    data = io.BytesIO()
+    np.save(data, mask)
+    path = folder / "masks.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in names:
+            archive.writestr(f"{name}.npy", data.getvalue())
+    return path
 
 
 def along_x(*xs: int) -> str:
@@ -248,10 +276,14 @@ class TestBackgroundNames:
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-def test_a_request_without_a_prompt_fails(text: str) -> None:
-    expected = r"^nothing says what to segment; expected click_coordinates, such as '\[391,239\]'$"
-    with pytest.raises(PromptError, match=expected):
-        build(text)
+@pytest.mark.parametrize("prompts", ["", "[]"])
+def test_a_request_without_a_prompt_fails(text: str, prompts: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        build_from(VIDEO, click_coordinates=text, box_coordinates=text, prompts=prompts)
+    assert str(caught.value) == (
+        "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
+        " box_coordinates, mask_prompts or prompts"
+    )
 
 
 @pytest.mark.parametrize("ids", ["", "a", "a,b"])
@@ -306,3 +338,343 @@ def test_a_frame_past_the_last_one_fails(source: FrameSource) -> None:
 
 def test_any_frame_of_a_still_image_is_its_one_frame() -> None:
     assert short(build(along_x(1, 2), frames="3,99", ids="a", source=STILL)) == ["a@0 +1 +2"]
+
+
+def test_a_box_and_clicks_of_one_object_and_frame_are_one_prompt() -> None:
+    prompts = build_from(
+        VIDEO,
+        click_coordinates=along_x(1, 2, 3),
+        click_labels="1,0,0",
+        click_frames="5,5,9",
+        click_object_ids="a",
+        box_coordinates="[10,20,30,40],[50,60,70,80]",
+        box_frames="5,6",
+        box_object_ids="a,b",
+    )
+    assert short(prompts) == ["a@5 +1 -2 [10:30]", "a@9 -3", "b@6 [50:70]"]
+    assert prompts[0].box == Box(10, 20, 30, 40)
+
+
+def test_a_box_without_a_name_is_an_object_numbered_after_the_clicks() -> None:
+    prompts = build_from(
+        VIDEO,
+        click_coordinates=along_x(1, 2, 3),
+        click_labels="1,0,1",
+        box_coordinates="[10,20,30,40],[50,60,70,80]",
+    )
+    assert short(prompts) == [
+        "object_1@0 +1 -2",
+        "object_2@0 +3",
+        "object_3@0 [10:30]",
+        "object_4@0 [50:70]",
+    ]
+
+
+def test_boxes_without_names_are_numbered_from_1_where_the_clicks_have_names() -> None:
+    prompts = build_from(
+        VIDEO,
+        click_coordinates="[1,100]",
+        click_object_ids="dog",
+        box_coordinates="[10,20,30,40]",
+        box_frames="3",
+    )
+    assert short(prompts) == ["dog@0 +1", "object_1@3 [10:30]"]
+
+
+def test_json_can_correct_an_object_by_its_number() -> None:
+    correction = [{"x": 9, "y": 9, "label": 0, "object_id": "object_1", "frame_index": 7}]
+    prompts = build_from(VIDEO, box_coordinates="[1,2,3,4]", prompts=json.dumps(correction))
+    assert short(prompts) == ["object_1@0 [1:3]", "object_1@7 -9"]
+
+
+def test_points_of_json_without_a_name_are_one_object() -> None:
+    prompts = build_from(
+        VIDEO,
+        prompts='[{"label":1,"x":210,"y":350,"frame_index":0},'
+        '{"label":1,"x":250,"y":220,"frame_index":0}]',
+    )
+    assert short(prompts) == ["1@0 +210 +250"]
+
+
+def test_all_kinds_of_prompts_mix(tmp_path: Path) -> None:
+    entries = [
+        {"points": [[5, 5], [6, 5]], "labels": [1, 0], "object_id": "box", "frame_index": 4},
+        {"x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4, "object_id": 7},
+        {"x": 8, "y": 8, "label": 0, "object_id": "mask", "frame_index": 9},
+        {"x": 9, "y": 9, "label": 0, "object_id": "nothing", "frame_index": 4},
+    ]
+    prompts = build_from(
+        VIDEO,
+        click_coordinates=along_x(1, 2),
+        click_labels="0,1",
+        click_frames="20,30",
+        click_object_ids="mask,click",
+        box_coordinates="[10,20,30,40]",
+        box_frames="4",
+        box_object_ids="box",
+        mask_prompts=write_masks(tmp_path, "3_mask", "2_click"),
+        prompts=json.dumps(entries),
+    )
+    assert short(prompts) == [
+        "click@2 mask",
+        "click@4 -9",
+        "click@30 +2",
+        "box@4 +5 -6 -9 [10:30]",
+        "mask@3 mask",
+        "mask@4 -9",
+        "mask@9 -8",
+        "mask@20 -1",
+        "7@0 [1:3]",
+        "7@4 -9",
+    ]
+
+
+def test_objects_come_in_the_order_of_clicks_boxes_masks_and_json(tmp_path: Path) -> None:
+    prompts = build_from(
+        VIDEO,
+        prompts=json.dumps([{"x": 1, "y": 1, "object_id": name} for name in "edcba"]),
+        mask_prompts=write_masks(tmp_path, "5_d", "4_e", "5_c"),
+        box_coordinates="[1,2,3,4]",
+        box_frames="1",
+        box_object_ids="b",
+        click_coordinates="[1,2]",
+        click_frames="1",
+        click_object_ids="a",
+    )
+    assert list(dict.fromkeys(prompt.object_id for prompt in prompts)) == ["a", "b", "e", "c", "d"]
+
+
+@pytest.mark.parametrize("in_json", range(4))
+def test_it_does_not_matter_which_field_says_something(in_json: int) -> None:
+    """Clicks of one object that follow those of the other fields may as well be JSON."""
+    clicks = [(1, 1, 0), (2, 0, 0), (3, 1, 6), (4, 0, 9)]
+    texts, entries = clicks[: 4 - in_json], clicks[4 - in_json :]
+    prompts = build_from(
+        VIDEO,
+        click_coordinates=along_x(*(x for x, _, _ in texts)),
+        click_labels=",".join(str(label) for _, label, _ in texts),
+        click_frames=",".join(str(frame) for _, _, frame in texts),
+        click_object_ids="a",
+        prompts=json.dumps(
+            [
+                {"x": x, "y": 100, "label": label, "frame_index": frame, "object_id": "a"}
+                for x, label, frame in entries
+            ]
+        ),
+    )
+    assert short(prompts) == ["a@0 +1 -2", "a@6 +3", "a@9 -4"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_order_of_boxes_does_not_change_their_objects(order: tuple[int, ...]) -> None:
+    boxes = [("[1,2,3,4]", "0", "a"), ("[5,6,7,8]", "3", "a"), ("[9,9,10,10]", "3", "b")]
+    coordinates, frames, ids = zip(*(boxes[i] for i in order), strict=True)
+    prompts = build_from(
+        VIDEO,
+        box_coordinates=",".join(coordinates),
+        box_frames=",".join(frames),
+        box_object_ids=",".join(ids),
+    )
+    assert sorted(short(prompts)) == ["a@0 [1:3]", "a@3 [5:7]", "b@3 [9:10]"]
+
+
+def test_a_mask_is_kept_as_it_is(tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random((720, 1280)) > 0.5
+    (prompt,) = build_from(VIDEO, mask_prompts=write_masks(tmp_path, "0_a", mask=mask))
+    assert prompt.mask is not None
+    assert np.array_equal(prompt.mask, mask)
+    assert prompt.is_positive
+
+
+def test_any_frame_of_a_still_image_is_its_one_frame_for_all_kinds(tmp_path: Path) -> None:
+    prompts = build_from(
+        STILL,
+        click_coordinates="[1,2]",
+        click_frames="3",
+        click_object_ids="a",
+        box_coordinates="[1,2,3,4]",
+        box_frames="5",
+        box_object_ids="a",
+        mask_prompts=write_masks(tmp_path, "7_b"),
+        prompts='[{"x": 1, "y": 2, "object_id": "c", "frame_index": 11}]',
+    )
+    assert short(prompts) == ["a@0 +1 [1:3]", "b@0 mask", "c@0 +1"]
+
+
+def test_a_box_that_reaches_beyond_the_picture_is_clipped_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        prompts = build_from(
+            VIDEO, box_coordinates="[0,0,1280,720],[-5,1,9.5,4],[1270,700,1e300,720.5]"
+        )
+    assert [prompt.box for prompt in prompts] == [
+        Box(0, 0, 1280, 720),
+        Box(0, 1, 9.5, 4),
+        Box(1270, 700, 1280, 720),
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        "clipping 2 boxes that reach beyond the picture, the first being box_coordinates[1]"
+    ]
+
+
+ORDER = "expected [x0, y0, x1, y1] with x0 < x1 and y0 < y1"
+PICTURE = "expected a box on the 1280x720 picture"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"box_coordinates": "1,2,3,4,5,6,5,9"}, f"box_coordinates[1] is [5, 6, 5, 9]; {ORDER}"),
+        ({"box_coordinates": "5,6,7,2"}, f"box_coordinates[0] is [5, 6, 7, 2]; {ORDER}"),
+        (
+            {"box_coordinates": "1280,0,1300,9"},
+            f"box_coordinates[0] is [1280, 0, 1300, 9]; {PICTURE}",
+        ),
+        ({"box_coordinates": "0,-9,5,0"}, f"box_coordinates[0] is [0, -9, 5, 0]; {PICTURE}"),
+        ({"prompts": '[{"box":[3,2,1,4]}]'}, f"prompts[0].box is [3, 2, 1, 4]; {ORDER}"),
+        (
+            {"prompts": '[{"x_min":-3,"y_min":2,"x_max":-1.5,"y_max":4}]'},
+            f"prompts[0] is [-3, 2, -1.5, 4]; {PICTURE}",
+        ),
+        (
+            {"prompts": '[{"x":1,"y":1},{"points":[[1,2],[1280,2]]}]'},
+            "prompts[1].points[1] is [1280, 2]; expected a point inside the 1280x720 picture",
+        ),
+        (
+            {"prompts": '[{"x":1,"y":-1}]'},
+            "prompts[0] is [1, -1]; expected a point inside the 1280x720 picture",
+        ),
+    ],
+)
+@pytest.mark.parametrize("source", [VIDEO, STILL], ids=["video", "still"])
+def test_a_value_that_does_not_fit_the_picture_fails(
+    fields: dict[str, str], message: str, source: FrameSource
+) -> None:
+    with pytest.raises(PromptError) as caught:
+        build_from(source, **fields)
+    assert str(caught.value) == message
+
+
+@SOURCES
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"box_coordinates": "1,2,3,4 5,6,7,8", "box_frames": "0,99"}, "box_frames[1]"),
+        ({"prompts": '[{"x":1,"y":2,"frame_index":99}]'}, "prompts[0].frame_index"),
+        ({"mask_prompts": "99_a"}, "mask_prompts['99_a.npy']"),
+    ],
+    ids=["box", "JSON", "mask"],
+)
+def test_a_frame_past_the_last_one_fails_wherever_it_stands(
+    source: FrameSource, fields: dict[str, Any], place: str, tmp_path: Path
+) -> None:
+    if "mask_prompts" in fields:
+        fields = {"mask_prompts": write_masks(tmp_path, fields["mask_prompts"])}
+    with pytest.raises(PromptError) as caught:
+        build_from(source, **fields)
+    assert str(caught.value) == f"{place} is 99; expected a frame from 0 to 73"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param(
+            {"box_coordinates": "1,2,3,4 5,6,7,8", "box_object_ids": "a"},
+            "box_coordinates[1] is a box for 'a' on frame 0, as box_coordinates[0] is;"
+            " expected only one",
+            id="two boxes",
+        ),
+        pytest.param(
+            {
+                "box_coordinates": "1,2,3,4",
+                "box_object_ids": "1",
+                "box_frames": "5",
+                "prompts": '[{"box":[1,2,3,4],"frame_index":5}]',
+            },
+            "prompts[0].box is a box for '1' on frame 5, as box_coordinates[0] is;"
+            " expected only one",
+            id="a box in two fields",
+        ),
+        pytest.param(
+            {"prompts": '[{"box":[1,2,3,4],"x_min":1,"y_min":2,"x_max":3,"y_max":4}]'},
+            "prompts[0] is a box for '1' on frame 0, as prompts[0].box is; expected only one",
+            id="two boxes of one entry",
+        ),
+        pytest.param(
+            {"masks": ("0_a", "00_a")},
+            "mask_prompts['0_a.npy'] is a mask for 'a' on frame 0, as mask_prompts['00_a.npy'] is;"
+            " expected only one",
+            id="two masks",
+        ),
+        pytest.param(
+            {"masks": ("0_a",), "click_coordinates": "[1,2]", "click_object_ids": "a"},
+            "mask_prompts['0_a.npy'] is a mask for 'a' on frame 0, and click_coordinates[0] is"
+            " for it too; expected a mask alone, or clicks and a box",
+            id="mask and click",
+        ),
+        pytest.param(
+            {"masks": ("3_1",), "prompts": '[{"box":[1,2,3,4],"frame_index":3}]'},
+            "mask_prompts['3_1.npy'] is a mask for '1' on frame 3, and prompts[0].box is"
+            " for it too; expected a mask alone, or clicks and a box",
+            id="mask and box",
+        ),
+        pytest.param(
+            {"masks": ("0_a",), "click_coordinates": "[1,2]", "click_labels": "0"},
+            "mask_prompts['0_a.npy'] is a mask for 'a' on frame 0, and click_coordinates[0] is"
+            " for it too; expected a mask alone, or clicks and a box",
+            id="mask and a negative click without a name",
+        ),
+        pytest.param(
+            {"masks": ("0_a",), "prompts": '[{"x":1,"y":2,"label":0,"object_id":"background"}]'},
+            "mask_prompts['0_a.npy'] is a mask for 'a' on frame 0, and prompts[0] is"
+            " for it too; expected a mask alone, or clicks and a box",
+            id="mask and background",
+        ),
+        pytest.param(
+            {"prompts": '[{"x":1,"y":2,"label":0}]'},
+            "the label in prompts is 0 for every click; expected a 1 (foreground) among them",
+            id="nothing positive in JSON",
+        ),
+    ],
+)
+def test_prompts_that_cannot_be_joined_fail(
+    fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    fields = dict(fields)
+    if "masks" in fields:
+        fields["mask_prompts"] = write_masks(tmp_path, *fields.pop("masks"))
+    with pytest.raises(PromptError) as caught:
+        build_from(VIDEO, **fields)
+    assert str(caught.value) == message
+
+
+def test_two_masks_that_a_still_image_brings_together_fail(tmp_path: Path) -> None:
+    with pytest.raises(
+        PromptError, match=r"^mask_prompts\['7_a.npy'\] is a mask for 'a' on frame 0"
+    ):
+        build_from(STILL, mask_prompts=write_masks(tmp_path, "0_a", "7_a"))
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "message"),
+    [
+        (
+            {"click_coordinates": "1,2," * MAX_CLICKS},
+            {"x": 1, "y": 2},
+            "prompts and click_coordinates together hold 10001 clicks; expected at most 10000",
+        ),
+        (
+            {"box_coordinates": "1,2,3,4," * MAX_BOXES},
+            {"box": [1, 2, 3, 4]},
+            "prompts and box_coordinates together hold 10001 boxes; expected at most 10000",
+        ),
+    ],
+    ids=["clicks", "boxes"],
+)
+def test_fields_that_together_hold_more_than_allowed_fail(
+    text: dict[str, str], entry: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PromptError) as caught:
+        build_from(VIDEO, **text, prompts=json.dumps([entry]))
+    assert str(caught.value) == message

@@ -18,6 +18,7 @@ CHOICES = {
     "annotation_type": request.ANNOTATION_TYPES,
     "output_format": request.IMAGE_FORMATS,
     "model": request.MODEL_NAMES,
+    "rle_format": request.RLE_FORMATS,
 }
 
 
@@ -27,7 +28,7 @@ def as_written(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return "none" if value is None else str(value)
 
 
 def test_the_table_of_inputs_has_every_input_with_its_default() -> None:

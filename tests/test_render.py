@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from sam_video.errors import RequestError
-from sam_video.render import PALETTE, binary, greenscreen, highlighted, render
+from sam_video.render import PALETTE, alpha, binary, colour_of, greenscreen, highlighted, render
 from sam_video.request import ANNOTATION_TYPES, MASK_TYPES
 from sam_video.types import BoolMask, Frame, MaskFrame, ObjectMask
 
@@ -18,6 +18,7 @@ STYLES = [
     ("highlighted", "mask"),
     ("highlighted", "box"),
     ("highlighted", "both"),
+    ("alpha", "mask"),
 ]
 
 
@@ -82,6 +83,18 @@ def test_greenscreen_without_objects_is_all_green() -> None:
     assert (greenscreen(mask_frame()) == [0, 255, 0]).all()
 
 
+def test_alpha_is_opaque_on_any_object_and_keeps_the_source_everywhere() -> None:
+    masks = mask_frame(RAGGED & LEFT, NOTHING, RAGGED & RIGHT)
+    drawn = alpha(masks)
+    assert drawn.shape == (HEIGHT, WIDTH, 4)
+    assert np.array_equal(drawn[..., :3], masks.frame.image)
+    assert np.array_equal(drawn[..., 3], np.where(RAGGED & (LEFT | RIGHT), 255, 0))
+
+
+def test_alpha_without_objects_is_all_transparent() -> None:
+    assert not alpha(mask_frame())[..., 3].any()
+
+
 @pytest.mark.parametrize("mask", [LEFT, RAGGED, rectangle(0, 1, 0, 1), rectangle(23, 24, 0, 37)])
 def test_a_tint_is_the_mean_of_source_and_colour_on_the_mask_alone(mask: BoolMask) -> None:
     masks = mask_frame(mask)
@@ -113,6 +126,7 @@ def test_where_two_objects_overlap_the_later_tint_lies_over_the_earlier() -> Non
 def test_colours_follow_the_object_index_and_wrap_around(object_index: int, row: int) -> None:
     drawn = highlighted(mask_frame(LEFT, first_index=object_index), "box")
     assert (drawn[3, 2] == PALETTE[row]).all()
+    assert (colour_of(object_index) == PALETTE[row]).all()
 
 
 def test_a_box_is_two_pixels_wide_and_inside_the_bounding_box() -> None:

@@ -1,4 +1,4 @@
-"""Run-length encodings equal an independent reading of COCO's format, and pycocotools."""
+"""Run-length encodings equal an independent reading of the formats, and pycocotools."""
 
 import json
 
@@ -112,3 +112,36 @@ def test_numbers_of_an_encoding_fit_into_json() -> None:
 def test_the_block_in_the_middle_has_the_known_runs() -> None:
     assert column_major_runs(CENTRE_BLOCK) == [5, 2, 2, 2, 5]
     assert rle.encode(CENTRE_BLOCK)["counts"] == packed([5, 2, 2, 2, 5]) == "52203"
+
+
+def row_major_runs(mask: BoolMask) -> str:
+    """Start and length of every run of the object along the rows, pixel by pixel."""
+    runs: list[list[int]] = []
+    for position, pixel in enumerate(mask.ravel().tolist()):
+        if pixel and runs and sum(runs[-1]) == position:
+            runs[-1][1] += 1
+        elif pixel:
+            runs.append([position, 1])
+    return " ".join(f"{start} {length}" for start, length in runs)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_start_length_names_the_runs_along_the_rows(mask: BoolMask) -> None:
+    before = mask.copy()
+    assert rle.start_length(mask) == row_major_runs(mask)
+    np.testing.assert_array_equal(mask, before)
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        pytest.param(CENTRE_BLOCK, "5 2 9 2", id="block in the middle"),
+        pytest.param(np.zeros((4, 4), bool), "", id="empty"),
+        pytest.param(np.ones((4, 4), bool), "0 16", id="full"),
+        pytest.param(np.eye(2, dtype=bool), "0 1 3 1", id="corners"),
+        pytest.param(np.array([[0, 1], [1, 0]], bool), "1 2", id="over the end of a row"),
+        pytest.param(np.array([[0, 1, 0], [0, 0, 0]], bool).T, "2 1", id="transposed"),
+    ],
+)
+def test_start_length_has_the_known_text(mask: BoolMask, expected: str) -> None:
+    assert rle.start_length(mask) == expected

@@ -2,6 +2,7 @@
 
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,16 @@ def test_a_mask_comes_back_as_it_was(name: str) -> None:
     with MaskSpool() as spool:
         spool.append(0, stored)
         assert_same(spool.read(0), stored)
+
+
+def test_confidences_come_back_with_their_mask() -> None:
+    plain = object_mask(1)
+    levels = np.random.default_rng(2).integers(0, 256, plain.mask.shape, dtype=np.uint8)
+    with MaskSpool() as spool:
+        spool.append(0, [replace(plain, confidence=levels), plain])
+        first, second = spool.read(0)
+    np.testing.assert_array_equal(first.confidence, levels)
+    assert second.confidence is None
 
 
 def test_objects_keep_their_order() -> None:

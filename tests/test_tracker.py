@@ -170,3 +170,33 @@ def test_the_same_input_gives_the_same_masks() -> None:
         for a, b in zip(one.objects, other.objects, strict=True):
             assert (a.mask == b.mask).all()
             assert (a.object_score, a.predicted_iou) == (b.object_score, b.predicted_iou)
+
+
+def test_confidences_are_given_where_asked_for_also_of_what_is_tracked_backward() -> None:
+    source = FrameList(clip(6))
+    with Tracker(FakeSegmenter(), source, [click(0, 3)], with_confidences=True) as tracker:
+        tracker.condition()
+        list(tracker.backward())
+        for masks in tracker.forward():
+            (found,) = masks.objects
+            assert found.confidence is not None
+            assert ((found.confidence >= 128) == found.mask).all()
+    assert all(found.confidence is None for m in track([click(0, 3)]) for found in m.objects)
+
+
+def test_candidates_are_those_of_the_prompts_on_a_frame() -> None:
+    mask = ObjectPrompt("given", 0, mask=truth(2, 2))
+    prompts = [click(0, 0), click(1, 0), mask, click(2, 1, "later")]
+    with Tracker(FakeSegmenter(), FrameList(clip(3)), prompts) as tracker:
+        tracker.condition()
+        first = next(tracker.forward())
+        objects = {o.object_id: o for o in tracker.with_candidates(first).objects}
+    assert [len(objects[name].candidates) for name in ("square 0", "square 1", "given")] == [
+        3,
+        3,
+        0,
+    ]
+    for row in (0, 1):
+        candidates = objects[f"square {row}"].candidates
+        assert (candidates[1].mask == truth(0, row)).all()
+        assert [round(c.predicted_iou, 2) for c in candidates] == [0.5, 0.9, 0.1]

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -25,7 +25,8 @@ class ImageSequenceWriter:
         folder: Where the images go; it exists.
         info: The video that the masks are of.
         mask_type: As in `render`. `binary` has one channel (in webp, which knows no such images,
-            three equal ones), and is lossless in png and webp.
+            three equal ones), and is lossless in png and webp; so is `alpha`, which keeps the
+            colours of transparent pixels.
         annotation_type: As in `render`.
         image_format: `webp`, `jpg` or `png`.
         quality: 0 to 100, of jpg and lossy webp.
@@ -50,6 +51,7 @@ class ImageSequenceWriter:
                 f"output_format is {image_format!r}, which holds at most {limit} pixels a side; "
                 f"expected png for frames of {info.width}x{info.height}"
             )
+        assert mask_type != "alpha" or image_format != "jpg"  # which a Request refuses
         self._folder = folder
         self._mask_type = mask_type
         self._annotation_type = annotation_type
@@ -77,22 +79,31 @@ class ImageSequenceWriter:
 
 
 def _encode_image(image: npt.NDArray[np.uint8], image_format: str, quality: int) -> bytes:
-    """Encode `(H, W)` gray or `(H, W, 3)` RGB; gray is lossless in webp."""
+    """Encode `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` RGBA; webp has loss in RGB alone."""
     if image_format == "webp":
         return _encode_webp(image, quality)
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     # Left to itself, OpenCV writes png in the fastest of its ways.
     parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if image_format == "jpg" else []
-    encoded, data = cv2.imencode(f".{image_format}", pixels, parameters)
+    encoded, data = cv2.imencode(f".{image_format}", _to_opencv(image), parameters)
     assert encoded
     return data.tobytes()
 
 
-def _encode_webp(image: npt.NDArray[np.uint8], quality: int) -> bytes:
-    data = BytesIO()
-    # Method 2 takes half the time of OpenCV's 4, which cannot be changed, for 4 % larger files.
+def _to_opencv(image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Put channels in the order in which OpenCV has them."""
     if image.ndim == 2:
-        Image.fromarray(image).save(data, "webp", method=2, lossless=True, quality=0)
-    else:
-        Image.fromarray(image).save(data, "webp", method=2, quality=quality)
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+
+
+def _encode_webp(image: npt.NDArray[np.uint8], quality: int) -> bytes:
+    # Method 2 takes half the time of OpenCV's 4, which cannot be changed, for 4 % larger files.
+    options: dict[str, Any] = {"method": 2, "quality": quality}
+    if image.ndim == 2:
+        options = {"method": 2, "lossless": True, "quality": 0}
+    elif image.shape[2] == 4:
+        # Of a photograph without loss, method 0 takes a third of the time of 2, for 20 % more.
+        options = {"method": 0, "lossless": True, "exact": True, "quality": 0}
+    data = BytesIO()
+    Image.fromarray(image).save(data, "webp", **options)
     return data.getvalue()

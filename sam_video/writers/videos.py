@@ -14,7 +14,7 @@ from sam_video.types import MaskFrame, VideoInfo
 
 
 class MaskVideoWriter:
-    """Write all frames as one video, `output_video.mp4`.
+    """Write all frames as one video: `output_video.mp4`, or `output_video.webm` with `alpha`.
 
     Args:
         folder: Where the video goes; it exists.
@@ -27,7 +27,8 @@ class MaskVideoWriter:
     def __init__(
         self, folder: Path, info: VideoInfo, *, mask_type: str, annotation_type: str, video_fps: int
     ) -> None:
-        self._path = folder / "output_video.mp4"
+        has_alpha = mask_type == "alpha"
+        self._path = folder / ("output_video.webm" if has_alpha else "output_video.mp4")
         self._mask_type = mask_type
         self._annotation_type = annotation_type
         self._encoder = VideoEncoder(
@@ -36,6 +37,7 @@ class MaskVideoWriter:
             height=info.height,
             frame_rate=Fraction(video_fps) or info.frame_rate,
             pixel_aspect=info.pixel_aspect,
+            has_alpha=has_alpha,
         )
 
     def __enter__(self) -> Self:

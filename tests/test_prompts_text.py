@@ -1,18 +1,20 @@
-"""Texts of any form become the same clicks, and unreadable ones a message that quotes them."""
+"""Texts of any form become the same prompts, unreadable ones a message that quotes them."""
 
 import logging
 
 import pytest
 
 from sam_video.errors import PromptError
-from sam_video.prompt_text import MAX_CLICKS, MAX_TEXT_LENGTH, NamedClick, parse_clicks
+from sam_video.prompts.named_prompt import MAX_TEXT_LENGTH, NamedPrompt
+from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS, parse_boxes, parse_clicks
+from sam_video.types import Box, Click
 
 FOUR_POINTS = "[1,1],[2,2],[3,3],[4,4]"
 
 
 def parse(
     coordinates: str, *, labels: str = "1", frames: str = "0", ids: str = ""
-) -> tuple[NamedClick, ...]:
+) -> tuple[NamedPrompt, ...]:
     return parse_clicks(
         click_coordinates=coordinates,
         click_labels=labels,
@@ -21,8 +23,22 @@ def parse(
     )
 
 
+def clicks(prompts: tuple[NamedPrompt, ...]) -> list[Click]:
+    return [prompt.value for prompt in prompts if isinstance(prompt.value, Click)]
+
+
 def points(coordinates: str) -> list[tuple[float, float]]:
-    return [(click.x, click.y) for click in parse(coordinates)]
+    return [(click.x, click.y) for click in clicks(parse(coordinates))]
+
+
+def parse_box_texts(
+    coordinates: str, *, frames: str = "0", ids: str = ""
+) -> tuple[NamedPrompt, ...]:
+    return parse_boxes(box_coordinates=coordinates, box_frames=frames, box_object_ids=ids)
+
+
+def boxes(coordinates: str) -> list[Box]:
+    return [p.value for p in parse_box_texts(coordinates) if isinstance(p.value, Box)]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +194,7 @@ def test_the_longest_hostile_text_fails(unit: str) -> None:
     ],
 )
 def test_each_click_gets_a_label(labels: str, expected: list[int]) -> None:
-    assert [click.label for click in parse(FOUR_POINTS, labels=labels)] == expected
+    assert [click.label for click in clicks(parse(FOUR_POINTS, labels=labels))] == expected
 
 
 @pytest.mark.parametrize(
@@ -213,7 +229,7 @@ def test_a_label_that_is_neither_1_nor_0_fails(labels: str, message: str) -> Non
     ],
 )
 def test_each_click_gets_a_frame(frames: str, expected: list[int]) -> None:
-    assert [click.frame_index for click in parse(FOUR_POINTS, frames=frames)] == expected
+    assert [prompt.frame_index for prompt in parse(FOUR_POINTS, frames=frames)] == expected
 
 
 @pytest.mark.parametrize(
@@ -253,11 +269,14 @@ def test_a_frame_that_is_no_whole_number_fails(frames: str, message: str) -> Non
     ],
 )
 def test_each_click_gets_a_name(ids: str, expected: list[str | None]) -> None:
-    assert [click.object_id for click in parse(FOUR_POINTS, ids=ids)] == expected
+    assert [prompt.object_id for prompt in parse(FOUR_POINTS, ids=ids)] == expected
 
 
-def test_clicks_know_their_place() -> None:
-    assert [click.position for click in parse(FOUR_POINTS)] == [0, 1, 2, 3]
+def test_clicks_and_boxes_know_their_place() -> None:
+    *_, click = parse(FOUR_POINTS)
+    *_, box = parse_box_texts("1,2,3,4 5,6,7,8")
+    assert (click.place, click.frame_place) == ("click_coordinates[3]", "click_frames[3]")
+    assert (box.place, box.frame_place) == ("box_coordinates[1]", "box_frames[1]")
 
 
 def test_surplus_values_are_logged_once_per_field(caplog: pytest.LogCaptureFixture) -> None:
@@ -274,3 +293,101 @@ def test_values_that_fit_are_not_logged(caplog: pytest.LogCaptureFixture) -> Non
     with caplog.at_level(logging.WARNING):
         parse("[1,2],[3,4]", labels="1", frames="0,1", ids="a")
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[1,2,3,4],[5,6,7,8]", id="plain"),
+        pytest.param("[[1,2,3,4],[5,6,7,8]]", id="JSON list of lists"),
+        pytest.param("[[1, 2], [3, 4]], [[5, 6], [7, 8]]", id="corners"),
+        pytest.param("(1,2,3,4) (5,6,7,8),", id="tuples and a trailing comma"),
+        pytest.param("1,2,3,4,5,6,7,8", id="bare numbers"),
+        pytest.param("1 2 3 4\n5 6 7 8", id="a box a line"),
+        pytest.param("[1.0,2e0,3,+4],[5.,6,7,8", id="floats and a missing bracket"),
+        pytest.param("[array([1., 2., 3., 4.]), np.array([5, 6, 7, 8])]", id="NumPy"),
+        pytest.param('[{"x0":1,"y0":2,"x1":3,"y1":4},{"x0":5,"y0":6,"x1":7,"y1":8}]', id="objects"),
+        pytest.param('[{"x1":3,"y1":4,"x0":1,"y0":2},[5,6,7,8]]', id="keys in any order"),
+        pytest.param(
+            "{'x_min': 1, 'y_min': 2, 'x_max': 3, 'y_max': 4} {X_MIN=5 Y_MIN=6 X_MAX=7 Y_MAX=8}",
+            id="min and max",
+        ),
+    ],
+)
+def test_two_boxes_are_read_however_they_are_written(text: str) -> None:
+    assert boxes(text) == [Box(1, 2, 3, 4), Box(5, 6, 7, 8)]
+
+
+def test_blank_box_coordinates_are_no_boxes() -> None:
+    assert parse_box_texts(" \n", frames="x", ids="a") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("[]", "it holds no number", id="empty list"),
+        pytest.param(
+            "[1,2,3]", "it holds a count of numbers that 4 does not divide, 3", id="three numbers"
+        ),
+        pytest.param(
+            "[1,2,3,4],[5,6]", "it holds a count of numbers that 4 does not divide, 6", id="a point"
+        ),
+        pytest.param("[1,2,3,NaN]", "'NaN' is not a finite number", id="NaN"),
+        pytest.param("[1,2,3,1e999]", "'1e999' is not a finite number", id="overflow"),
+        pytest.param('{"x":1,"y":2,"w":3,"h":4}', "'x' is not a finite number", id="x and y"),
+        pytest.param(
+            '{"x0":1,"y0":2,"x1":3,"x1":4}',
+            "box 0 has not one each of x0, y0, x1 and y1",
+            id="x1 twice",
+        ),
+        pytest.param(
+            '[1,2,3,4],{"x0":1,"y0":2,"x1":3},4',
+            "box 1 has not one each of x0, y0, x1 and y1",
+            id="y1 missing",
+        ),
+        pytest.param("[1,2,3,4]," * (MAX_BOXES + 1), "it holds more than 10000 boxes", id="many"),
+    ],
+)
+def test_text_that_is_no_list_of_boxes_fails(text: str, reason: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        parse_box_texts(text)
+    shown = text if len(text) <= 80 else text[:79] + "…"
+    assert str(caught.value) == (
+        f"box_coordinates is {shown!r}: {reason};"
+        " expected boxes in pixels as [x0,y0,x1,y1], such as [300,90,420,330]"
+    )
+
+
+@pytest.mark.parametrize("unit", ["x0", "x_min:", "x_", "y1 ", "x0\\", "1", "a("])
+def test_the_longest_hostile_text_of_boxes_fails(unit: str) -> None:
+    with pytest.raises(PromptError, match=r"^box_coordinates is [\'\"]"):
+        parse_box_texts((unit * MAX_TEXT_LENGTH)[: MAX_TEXT_LENGTH - 1] + "z")
+
+
+@pytest.mark.parametrize("field", ["coordinates", "frames", "ids"])
+def test_a_text_of_boxes_beyond_the_limit_fails(field: str) -> None:
+    texts = {"coordinates": "1,2,3,4", field: "1" * (MAX_TEXT_LENGTH + 1)}
+    expected = rf"^box_\w*{field} is '1+…' and 1000001 characters long; expected at most 1000000$"
+    with pytest.raises(PromptError, match=expected):
+        parse_box_texts(**texts)
+
+
+def test_frames_and_names_of_boxes_repeat_their_last_value() -> None:
+    prompts = parse_box_texts("1,2,3,4 " * 3, frames="5, 9", ids=" left hand ,dog")
+    assert [p.frame_index for p in prompts] == [5, 9, 9]
+    assert [p.object_id for p in prompts] == ["left hand", "dog", "dog"]
+
+
+def test_a_frame_of_a_box_that_is_no_whole_number_fails() -> None:
+    expected = r"^box_frames\[1\] is -1; expected a whole number from 0 up$"
+    with pytest.raises(PromptError, match=expected):
+        parse_box_texts("1,2,3,4 5,6,7,8", frames="0,-1")
+
+
+def test_surplus_values_for_boxes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        parse_box_texts("1,2,3,4", frames="1,15", ids="a,b")
+    assert [record.getMessage() for record in caplog.records] == [
+        "box_frames has 2 values for 1 boxes; the surplus is ignored",
+        "box_object_ids has 2 values for 1 boxes; the surplus is ignored",
+    ]

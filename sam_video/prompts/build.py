@@ -1,0 +1,189 @@
+"""What the caller points at becomes one `ObjectPrompt` per object and frame.
+
+Together with `prompt_text`, `prompt_json` and `prompt_masks` this finds every mistake in a
+request's prompt fields before the model runs: there what shows in a field alone, here what shows
+only against the video or beside other fields.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from sam_video.errors import PromptError
+from sam_video.prompts.json_list import parse_prompts
+from sam_video.prompts.mask_zip import read_masks
+from sam_video.prompts.named_prompt import NamedPrompt, quoted
+from sam_video.prompts.names import with_names
+from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS, parse_boxes, parse_clicks
+from sam_video.request import Request
+from sam_video.types import Box, Click, FrameSource, ObjectPrompt, VideoInfo
+
+_Value = TypeVar("_Value")
+_log = logging.getLogger(__name__)
+
+
+def build_prompts(request: Request, source: FrameSource) -> tuple[ObjectPrompt, ...]:
+    """Turn everything that a request points at into prompts for the tracker.
+
+    The source is decoded as far as the last frame that is pointed at, since headers may be wrong.
+
+    Returns:
+        At least one prompt, and exactly one for each pair of object and frame. Objects come in the
+        order in which something positive first names them: among clicks, then boxes, masks and
+        JSON; the frames of an object in rising order.
+
+    Raises:
+        PromptError: A field cannot be read, does not fit the video or another field, or nothing is
+            pointed at.
+    """
+    stated = _stated(request, source.info)
+    if not stated:
+        raise PromptError(
+            "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
+            " box_coordinates, mask_prompts or prompts"
+        )
+    last = max(prompt.frame_index for prompt in stated)
+    num_frames = source.count_frames(last + 1)
+    return object_prompts(stated, replace(source.info, num_frames=num_frames))
+
+
+def object_prompts(prompts: Sequence[NamedPrompt], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
+    """Fit clicks, boxes and masks to a video and gather them by object and frame.
+
+    Returns:
+        As `build_prompts` does; where an object has only negative clicks on a frame, so has its
+        prompt.
+
+    Raises:
+        PromptError: Something is outside the picture or the video, nothing is positive, or an
+            object has two boxes, two masks, or a mask and something else on one frame.
+    """
+    placed = [_placed(prompt, info) for prompt in prompts]
+    _log_clipped(prompts, placed)
+    gathered: dict[str, dict[int, list[NamedPrompt]]] = {}
+    for name, prompt in with_names(placed):
+        gathered.setdefault(name, {}).setdefault(prompt.frame_index, []).append(prompt)
+    return tuple(
+        _object_prompt(name, frame_index, on_frame)
+        for name, by_frame in gathered.items()
+        for frame_index, on_frame in sorted(by_frame.items())
+    )
+
+
+def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
+    """Say that a prompt's frame, which `field` names, is past the end of the video."""
+    return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")
+
+
+def _stated(request: Request, info: VideoInfo) -> list[NamedPrompt]:
+    """Read all prompt fields; the masks last, for they take longest."""
+    texts = [
+        *parse_clicks(
+            click_coordinates=request.click_coordinates,
+            click_labels=request.click_labels,
+            click_frames=request.click_frames,
+            click_object_ids=request.click_object_ids,
+        ),
+        *parse_boxes(
+            box_coordinates=request.box_coordinates,
+            box_frames=request.box_frames,
+            box_object_ids=request.box_object_ids,
+        ),
+    ]
+    structured = parse_prompts(request.prompts)
+    _check_totals([*texts, *structured])
+    masks: tuple[NamedPrompt, ...] = ()
+    if request.mask_prompts is not None:
+        masks = read_masks(request.mask_prompts, width=info.width, height=info.height)
+    return [*texts, *masks, *structured]
+
+
+def _check_totals(prompts: list[NamedPrompt]) -> None:
+    """Bound what several fields hold together; each text field alone is bounded already."""
+    num_clicks = sum(isinstance(prompt.value, Click) for prompt in prompts)
+    num_boxes = len(prompts) - num_clicks
+    for nouns, field, number, most in (
+        ("clicks", "click_coordinates", num_clicks, MAX_CLICKS),
+        ("boxes", "box_coordinates", num_boxes, MAX_BOXES),
+    ):
+        if number > most:
+            raise PromptError(
+                f"prompts and {field} together hold {number} {nouns}; expected at most {most}"
+            )
+
+
+def _placed(prompt: NamedPrompt, info: VideoInfo) -> NamedPrompt:
+    """Check a prompt against the video, and clip a box to the picture.
+
+    On a still image everything is on the one frame.
+    """
+    if isinstance(prompt.value, Click):
+        _check_inside(prompt.value, prompt.place, info)
+    elif isinstance(prompt.value, Box):
+        prompt = replace(prompt, value=_clipped(prompt.value, prompt.place, info))
+    if info.is_still:
+        return replace(prompt, frame_index=0)
+    if info.num_frames is not None and prompt.frame_index >= info.num_frames:
+        raise frame_outside_error(prompt.frame_place, prompt.frame_index, info.num_frames)
+    return prompt
+
+
+def _check_inside(click: Click, place: str, info: VideoInfo) -> None:
+    if not (0 <= click.x < info.width and 0 <= click.y < info.height):
+        raise PromptError(
+            f"{place} is [{click.x:.15g}, {click.y:.15g}];"
+            f" expected a point inside the {info.width}x{info.height} picture"
+        )
+
+
+def _clipped(box: Box, place: str, info: VideoInfo) -> Box:
+    shown = f"{place} is [{box.x0:.15g}, {box.y0:.15g}, {box.x1:.15g}, {box.y1:.15g}]"
+    if not (box.x0 < box.x1 and box.y0 < box.y1):
+        raise PromptError(f"{shown}; expected [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+    x0, x1 = np.clip((box.x0, box.x1), 0, info.width).tolist()
+    y0, y1 = np.clip((box.y0, box.y1), 0, info.height).tolist()
+    if not (x0 < x1 and y0 < y1):
+        raise PromptError(f"{shown}; expected a box on the {info.width}x{info.height} picture")
+    return Box(x0, y0, x1, y1)
+
+
+def _log_clipped(stated: Sequence[NamedPrompt], placed: Sequence[NamedPrompt]) -> None:
+    clipped = [
+        before.place
+        for before, after in zip(stated, placed, strict=True)
+        if isinstance(before.value, Box) and before.value != after.value
+    ]
+    if clipped:
+        _log.warning(
+            "clipping %d boxes that reach beyond the picture, the first being %s",
+            len(clipped),
+            clipped[0],
+        )
+
+
+def _object_prompt(object_id: str, frame_index: int, parts: list[NamedPrompt]) -> ObjectPrompt:
+    """Join everything that is said of one object on one frame."""
+    described = f"{quoted(object_id)} on frame {frame_index}"
+    boxes = [(part.value, part.place) for part in parts if isinstance(part.value, Box)]
+    masks = [(part.value, part.place) for part in parts if isinstance(part.value, np.ndarray)]
+    box = _only("box", boxes, described)
+    mask = _only("mask", masks, described)
+    if mask is not None and len(parts) > 1:
+        other = next(part.place for part in parts if part.value is not mask)
+        raise PromptError(
+            f"{masks[0][1]} is a mask for {described}, and {other} is for it too;"
+            " expected a mask alone, or clicks and a box"
+        )
+    clicks = tuple(part.value for part in parts if isinstance(part.value, Click))
+    return ObjectPrompt(object_id, frame_index, clicks, box, mask)
+
+
+def _only(noun: str, placed: list[tuple[_Value, str]], described: str) -> _Value | None:
+    """Return the one value, or None if there is none."""
+    if len(placed) > 1:
+        (_, first), (_, second) = placed[:2]
+        raise PromptError(f"{second} is a {noun} for {described}, as {first} is; expected only one")
+    return placed[0][0] if placed else None

@@ -1,0 +1,216 @@
+"""The JSON list of prompts, in the forms that hosted SAM 2 services have published.
+
+Nothing here knows of a video: `parse_prompts` finds every mistake that shows in the text alone.
+"""
+
+import json
+import math
+import reprlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from sam_video.errors import PromptError
+from sam_video.prompts.named_prompt import NamedPrompt, check_length, one_each, quoted
+from sam_video.types import Box, Click
+
+POINT_KEYS = ("x", "y")
+BOX_KEYS = ("x_min", "y_min", "x_max", "y_max")
+KEYS = ("frame_index", "object_id", "points", "labels", "box", *POINT_KEYS, "label", *BOX_KEYS)
+"""Everything that an entry may say; at least one point or one box must be among it."""
+DEFAULT_OBJECT_ID = 1
+"""Entries without a name are all of one object, as on fal."""
+
+_FRAME_INDEX_END = 10**15
+"""As many digits as the text fields accept."""
+_LONGEST_INTEGER = 100
+"""Characters; longer ones are no coordinates, and cost much to convert."""
+_EXAMPLE = '[{"frame_index": 0, "object_id": "dog", "points": [[391, 239]], "labels": [1]}]'
+
+_Located = tuple[str, Click | Box]
+"""Where the text states a value, such as `prompts[2].box`, and the value."""
+
+
+class _Entry(dict[str, Any]):
+    """A JSON object; JSON allows a key twice and would drop the first silently."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        counts = Counter(key for key, _ in pairs)
+        self.repeated = [key for key, count in counts.items() if count > 1]
+
+
+def parse_prompts(text: str) -> tuple[NamedPrompt, ...]:
+    """Read a JSON list whose entries each say something of one object on one frame.
+
+    An entry has `points` (`[[x, y], …]`) with `labels` (1 foreground, 0 background; all 1 where
+    missing, the last one repeats), or one point as `x`, `y` and `label`; or `box`
+    (`[x0, y0, x1, y1]`), or one box as `x_min`, `y_min`, `x_max` and `y_max`; or several of these.
+    `frame_index` is 0 where it is missing, and `object_id`, a text or a whole number, is 1.
+
+    Args:
+        text: JSON; blank is no prompts.
+
+    Raises:
+        PromptError: The text is too long, no JSON, or a value of it is not accepted.
+    """
+    check_length("prompts", text)
+    if not text.strip():
+        return ()
+    entries = _load(text)
+    if not isinstance(entries, list):
+        raise _not_accepted("prompts", entries, f"a JSON list, such as {_EXAMPLE}")
+    return tuple(
+        prompt
+        for position, entry in enumerate(entries)
+        for prompt in _read_entry(entry, f"prompts[{position}]")
+    )
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_Entry, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        found = quoted(text[error.pos : error.pos + 20]) if error.pos < len(text) else "its end"
+        raise PromptError(
+            f"prompts is not JSON: at line {error.lineno}, column {error.colno} is {found}"
+            f" ({error.msg}); expected a list, such as {_EXAMPLE}"
+        ) from None
+    except RecursionError:
+        raise PromptError(
+            f"prompts is {quoted(text)}, which is nested too deeply;"
+            f" expected a JSON list, such as {_EXAMPLE}"
+        ) from None
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
+
+
+def _read_entry(entry: Any, place: str) -> Iterator[NamedPrompt]:
+    if not isinstance(entry, _Entry):
+        raise _not_accepted(place, entry, 'an object, such as {"x": 391, "y": 239}')
+    _check_keys(entry, place)
+    frame_index = _read_frame_index(entry, place)
+    object_id = _read_object_id(entry, place)
+    values = [
+        *_read_points(entry, place),
+        *_read_single_point(entry, place),
+        *_read_box(entry, place),
+        *_read_single_box(entry, place),
+    ]
+    if not values:
+        raise PromptError(
+            f"{place} has neither a point nor a box; expected points, box, x and y,"
+            " or x_min, y_min, x_max and y_max"
+        )
+    for where, value in values:
+        yield NamedPrompt(value, frame_index, object_id, where, f"{place}.frame_index")
+
+
+def _check_keys(entry: _Entry, place: str) -> None:
+    unknown = [key for key in entry if key not in KEYS]
+    if unknown:
+        shown = ", ".join(quoted(key) for key in unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        noun = "key" if len(unknown) == 1 else "keys"
+        raise PromptError(f"{place} has unknown {noun} {shown}; expected any of {', '.join(KEYS)}")
+    for key in entry.repeated:
+        raise PromptError(f"{place} has {key!r} more than once; expected it once")
+
+
+def _read_frame_index(entry: _Entry, place: str) -> int:
+    value = entry.get("frame_index", 0)
+    if not _is_finite(value) or value != int(value) or not 0 <= value < _FRAME_INDEX_END:
+        raise _not_accepted(f"{place}.frame_index", value, "a whole number from 0 up")
+    return int(value)
+
+
+def _read_object_id(entry: _Entry, place: str) -> str:
+    value = entry.get("object_id", DEFAULT_OBJECT_ID)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise _not_accepted(f"{place}.object_id", value, "a text or a whole number")
+    return str(value).strip()
+
+
+def _read_points(entry: _Entry, place: str) -> Iterator[_Located]:
+    points = _read_list(entry, "points", place, "a list of points, [[x, y], …]")
+    labels = _read_list(entry, "labels", place, "a list of labels, such as [1, 0]")
+    if not points and not labels:
+        return
+    field = f"{place}.labels"
+    fitted = one_each(field, labels or [1], len(points), "points")
+    for i, (point, label) in enumerate(zip(points, fitted, strict=True)):
+        x, y = _read_numbers(point, f"{place}.points[{i}]", "[x, y]", 2)
+        yield f"{place}.points[{i}]", Click(x, y, _checked_label(label, f"{field}[{i}]"))
+
+
+def _read_single_point(entry: _Entry, place: str) -> Iterator[_Located]:
+    numbers = _read_keyed(entry, place, POINT_KEYS)
+    if numbers:
+        x, y = numbers
+        yield place, Click(x, y, _checked_label(entry.get("label", 1), f"{place}.label"))
+    elif "label" in entry:
+        raise _not_accepted(f"{place}.label", entry["label"], "a label beside x and y")
+
+
+def _read_box(entry: _Entry, place: str) -> Iterator[_Located]:
+    if "box" in entry:
+        x0, y0, x1, y1 = _read_numbers(entry["box"], f"{place}.box", "[x0, y0, x1, y1]", 4)
+        yield f"{place}.box", Box(x0, y0, x1, y1)
+
+
+def _read_single_box(entry: _Entry, place: str) -> Iterator[_Located]:
+    numbers = _read_keyed(entry, place, BOX_KEYS)
+    if numbers:
+        x0, y0, x1, y1 = numbers
+        yield place, Box(x0, y0, x1, y1)
+
+
+def _read_list(entry: _Entry, key: str, place: str, expected: str) -> list[Any]:
+    value = entry.get(key, [])
+    if not isinstance(value, list):
+        raise _not_accepted(f"{place}.{key}", value, expected)
+    return value
+
+
+def _read_keyed(entry: _Entry, place: str, keys: tuple[str, ...]) -> list[float]:
+    """Return the numbers of these keys, or none if the entry has none of them."""
+    missing = [key for key in keys if key not in entry]
+    if len(missing) == len(keys):
+        return []
+    if missing:
+        raise PromptError(f"{place} has no {missing[0]}; expected {', '.join(keys)} together")
+    return [_number(entry[key], f"{place}.{key}") for key in keys]
+
+
+def _read_numbers(value: Any, place: str, form: str, count: int) -> list[float]:
+    if not isinstance(value, list) or len(value) != count:
+        raise _not_accepted(place, value, form)
+    return [_number(number, f"{place}[{i}]") for i, number in enumerate(value)]
+
+
+def _number(value: Any, place: str) -> float:
+    if not _is_finite(value):
+        raise _not_accepted(place, value, "a finite number")
+    return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked_label(value: Any, place: str) -> int:
+    if not _is_finite(value) or value not in (0, 1):
+        raise _not_accepted(place, value, "1 (foreground) or 0 (background)")
+    return int(value)
+
+
+def _not_accepted(place: str, value: Any, expected: str) -> PromptError:
+    return PromptError(f"{place} is {_shown(value)}; expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    """Write a value shortly, however long and deep it is."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return "an object" if isinstance(value, _Entry) else reprlib.repr(value)

@@ -1,0 +1,69 @@
+"""A single click, box or mask of the request, and how all readers of prompts say what is wrong."""
+
+import logging
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sam_video.errors import PromptError
+from sam_video.types import BoolMask, Box, Click
+
+MAX_TEXT_LENGTH = 1_000_000
+"""Characters of one text field: room for 10 000 points, however they are written."""
+
+_Value = TypeVar("_Value")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedPrompt:
+    """A click, box or mask as the request states it, before it is fitted to the video."""
+
+    value: Click | Box | BoolMask
+    """In pixels of the frame."""
+    frame_index: int
+    """0-based, as given."""
+    object_id: str | None
+    """The caller's name, which may be empty; None where the request names nothing."""
+    place: str
+    """Where the request states the value, for messages, such as `click_coordinates[2]`."""
+    frame_place: str
+    """Where it states the frame, such as `click_frames[2]`."""
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it says where an object is, and not where it is not."""
+        return not isinstance(self.value, Click) or self.value.label == 1
+
+
+def quoted(text: str) -> str:
+    """Quote the start of a text on one line."""
+    return repr(text if len(text) <= 80 else text[:79] + "…")
+
+
+def check_length(field: str, text: str) -> None:
+    """Refuse a text field of more than `MAX_TEXT_LENGTH` characters.
+
+    Raises:
+        PromptError: The text is longer.
+    """
+    if len(text) > MAX_TEXT_LENGTH:
+        raise PromptError(
+            f"{field} is {quoted(text)} and {len(text)} characters long;"
+            f" expected at most {MAX_TEXT_LENGTH}"
+        )
+
+
+def one_each(field: str, values: list[_Value], count: int, nouns: str) -> list[_Value]:
+    """Give each of `count` things a value, by repeating the last one or dropping the surplus.
+
+    Args:
+        field: The field that gives the values, for the log.
+        values: At least one.
+        count: How many things there are.
+        nouns: What they are, such as "clicks", for the log.
+    """
+    if len(values) > count:
+        _log.warning(
+            "%s has %d values for %d %s; the surplus is ignored", field, len(values), count, nouns
+        )
+    return values[:count] + values[-1:] * (count - len(values))

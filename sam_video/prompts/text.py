@@ -1,0 +1,226 @@
+"""The texts that describe clicks and boxes become numbers and names, however they are written.
+
+Nothing here knows of a video: `parse_clicks` and `parse_boxes` find every mistake that shows in
+the texts alone.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sam_video.errors import PromptError
+from sam_video.prompts.named_prompt import NamedPrompt, check_length, one_each, quoted
+from sam_video.types import Box, Click
+
+MAX_CLICKS = 10_000
+"""Clicks of one request."""
+MAX_BOXES = 10_000
+"""Boxes of one request."""
+
+_NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
+_GAP = r"\s,;|\\()\[\]{}<>\"'"
+_DECORATION = re.compile(r"[\[\](){}\"']")
+_ENTRY_SEPARATOR = re.compile(r"\s*+[,;]\s*|\s+")
+_SHORT_NUMBER = re.compile(r"[+-]?[0-9.]{1,20}")
+_LABEL = re.compile(r"[01](?:\.0*)?")
+# 15 digits are exact as a float, and more than any video has frames.
+_FRAME_INDEX = re.compile(r"\+?[0-9]{1,15}(?:\.0*)?")
+
+
+def _token_pattern(keys: Mapping[str, str]) -> re.Pattern[str]:
+    """Match a piece of a coordinates text: a gap, a number, a key, or what cannot be read.
+
+    Possessive quantifiers keep every alternative linear in the length of the text. A word is let
+    through only as the name of a call (`np.float64(1.5)`, as NumPy writes its numbers): elsewhere
+    it may stand in the place of a number, and dropping it would shift all points after it.
+    """
+    return re.compile(
+        rf"""[{_GAP}]++
+        | (?P<number>{_NUMBER})(?=[{_GAP}]|\Z)
+        | (?P<key>(?i:{"|".join(keys)}))["'\\]*+\s*+[:=]
+        | [A-Za-z_][\w.]*+(?=\()
+        | (?P<unreadable>[^{_GAP}]++)""",
+        re.VERBOSE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the numbers of a coordinates field make points or boxes."""
+
+    field: str
+    noun: str
+    """One of what its numbers make."""
+    nouns: str
+    """What they make, as the request counts them."""
+    limit: int
+    """How many of them a request may hold."""
+    axes: tuple[str, ...]
+    """The numbers of one, in their order."""
+    keys: Mapping[str, str]
+    """The axis that each key of an object names."""
+    whole: str
+    miscount: str
+    expected: str
+
+
+_CLICKS = _Layout(
+    field="click_coordinates",
+    noun="point",
+    nouns="clicks",
+    limit=MAX_CLICKS,
+    axes=("x", "y"),
+    keys={"x": "x", "y": "y"},
+    whole="one x and one y",
+    miscount="an odd count of numbers",
+    expected="points in pixels, such as [391,239],[178,320]",
+)
+_BOXES = _Layout(
+    field="box_coordinates",
+    noun="box",
+    nouns="boxes",
+    limit=MAX_BOXES,
+    axes=("x0", "y0", "x1", "y1"),
+    keys={axis: axis for axis in ("x0", "y0", "x1", "y1")}
+    | {"x_min": "x0", "y_min": "y0", "x_max": "x1", "y_max": "y1"},
+    whole="one each of x0, y0, x1 and y1",
+    miscount="a count of numbers that 4 does not divide",
+    expected="boxes in pixels as [x0,y0,x1,y1], such as [300,90,420,330]",
+)
+
+
+def parse_clicks(
+    *, click_coordinates: str, click_labels: str, click_frames: str, click_object_ids: str
+) -> tuple[NamedPrompt, ...]:
+    """Read the four texts that describe clicks; the coordinates set how many there are.
+
+    Brackets, quotes, spaces and line breaks do not matter in coordinates, labels and frames. Fewer
+    labels, frames or names than clicks repeat their last value; surplus ones are ignored, with a
+    warning in the log.
+
+    Args:
+        click_coordinates: `'[x,y],[x,y],…'` or `'[{"x":…,"y":…},…]'` in pixels; blank is no clicks.
+        click_labels: 1 foreground, 0 background; blank is 1 for all.
+        click_frames: 0-based frame indices; blank is 0 for all.
+        click_object_ids: Names separated by commas; blank names nothing.
+
+    Raises:
+        PromptError: A text is too long, or a value of it cannot be read.
+    """
+    check_length("click_labels", click_labels)
+    points = _parse_coordinates(click_coordinates, _CLICKS)
+    labels = _labels(click_labels, len(points)) if points else []
+    clicks = [Click(x, y, label) for (x, y), label in zip(points, labels, strict=True)]
+    return tuple(_named(clicks, _CLICKS, "click", click_frames, click_object_ids))
+
+
+def parse_boxes(
+    *, box_coordinates: str, box_frames: str, box_object_ids: str
+) -> tuple[NamedPrompt, ...]:
+    """Read the three texts that describe boxes, with the tolerance of `parse_clicks`.
+
+    Args:
+        box_coordinates: `'[x0,y0,x1,y1],…'` in pixels, or objects with the keys `x0`, `y0`, `x1`
+            and `y1`, or `x_min`, `y_min`, `x_max` and `y_max`; blank is no boxes.
+        box_frames: 0-based frame indices; blank is 0 for all.
+        box_object_ids: Names separated by commas; blank names nothing.
+
+    Raises:
+        PromptError: A text is too long, or a value of it cannot be read.
+    """
+    boxes = [Box(x0, y0, x1, y1) for x0, y0, x1, y1 in _parse_coordinates(box_coordinates, _BOXES)]
+    return tuple(_named(boxes, _BOXES, "box", box_frames, box_object_ids))
+
+
+def _named(
+    values: Sequence[Click | Box], layout: _Layout, kind: str, frames: str, object_ids: str
+) -> Iterator[NamedPrompt]:
+    """Give each click or box its frame and its name."""
+    frames_field, ids_field = f"{kind}_frames", f"{kind}_object_ids"
+    check_length(frames_field, frames)
+    check_length(ids_field, object_ids)
+    if not values:
+        return
+    entries = one_each(frames_field, _entries(frames) or ["0"], len(values), layout.nouns)
+    indices = _integers(frames_field, entries, _FRAME_INDEX, "a whole number from 0 up")
+    names = one_each(ids_field, _names(object_ids), len(values), layout.nouns)
+    for i, value in enumerate(values):
+        place = f"{layout.field}[{i}]"
+        yield NamedPrompt(value, indices[i], names[i], place, f"{frames_field}[{i}]")
+
+
+def _labels(text: str, num_clicks: int) -> list[int]:
+    entries = one_each("click_labels", _entries(text) or ["1"], num_clicks, "clicks")
+    return _integers("click_labels", entries, _LABEL, "1 (foreground) or 0 (background)")
+
+
+def _parse_coordinates(text: str, layout: _Layout) -> list[list[float]]:
+    """Return the numbers of each point or box, in the order of the layout's axes."""
+    check_length(layout.field, text)
+    if not text.strip():
+        return []
+    axes, numbers = _coordinate_numbers(text, layout)
+    if not numbers:
+        raise _coordinates_error(text, "it holds no number", layout)
+    size = len(layout.axes)
+    if len(numbers) % size:
+        raise _coordinates_error(text, f"it holds {layout.miscount}, {len(numbers)}", layout)
+    groups = []
+    for i in range(0, len(numbers), size):
+        keyed = dict(zip(axes[i : i + size], numbers[i : i + size], strict=True))
+        if keyed.keys() == {""}:
+            groups.append(numbers[i : i + size])
+        elif keyed.keys() == set(layout.axes):
+            groups.append([keyed[axis] for axis in layout.axes])
+        else:
+            reason = f"{layout.noun} {i // size} has not {layout.whole}"
+            raise _coordinates_error(text, reason, layout)
+    return groups
+
+
+def _coordinate_numbers(text: str, layout: _Layout) -> tuple[list[str], list[float]]:
+    """Return the numbers of a text, and for each the axis that its key names, or ""."""
+    axes: list[str] = []
+    numbers: list[float] = []
+    axis = ""
+    for token in _token_pattern(layout.keys).finditer(text):
+        if token["key"]:
+            axis = layout.keys[token["key"].lower()]
+        word = token["number"] or token["unreadable"]
+        if not word:
+            continue
+        if token["unreadable"] or not math.isfinite(float(word)):
+            raise _coordinates_error(text, f"{quoted(word)} is not a finite number", layout)
+        axes.append(axis)
+        numbers.append(float(word))
+        axis = ""
+        if len(numbers) > len(layout.axes) * layout.limit:
+            reason = f"it holds more than {layout.limit} {layout.nouns}"
+            raise _coordinates_error(text, reason, layout)
+    return axes, numbers
+
+
+def _coordinates_error(text: str, reason: str, layout: _Layout) -> PromptError:
+    return PromptError(f"{layout.field} is {quoted(text)}: {reason}; expected {layout.expected}")
+
+
+def _entries(text: str) -> list[str]:
+    """Split a list of numbers that may have brackets and one trailing comma."""
+    entries = _ENTRY_SEPARATOR.split(_DECORATION.sub(" ", text).strip())
+    return entries if entries[-1] else entries[:-1]
+
+
+def _names(text: str) -> list[str | None]:
+    """Split at every comma: an entry with nothing in it is the empty name; blank names nothing."""
+    return [name.strip() for name in text.split(",")] if text.strip() else [None]
+
+
+def _integers(
+    field: str, entries: list[str], accepted: re.Pattern[str], expected: str
+) -> list[int]:
+    for position, entry in enumerate(entries):
+        if not accepted.fullmatch(entry):
+            shown = entry if _SHORT_NUMBER.fullmatch(entry) else quoted(entry)
+            raise PromptError(f"{field}[{position}] is {shown}; expected {expected}")
+    return [int(float(entry)) for entry in entries]

@@ -1,0 +1,125 @@
+"""The frames of a video that a prediction processes."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+
+from sam_video.errors import RequestError
+from sam_video.types import Frame, FrameSource, MaskFrame, ObjectPrompt, VideoInfo
+
+ENDLESS = 10**15
+"""Stands for the end of a video whose length is not known; more frames than any video has."""
+
+
+class FrameSelection:
+    """Some frames of a video, as a `FrameSource` of their own, numbered 0, 1, 2, …
+
+    A tracker that reads a selection sees neighbouring frames, whatever lies between them in the
+    source. `renumbered` and `original` translate what goes in and what comes out.
+
+    Args:
+        source: The whole video.
+        regular: Indices of frames to process; it may go on past the end.
+        prompted: Indices of frames to process besides.
+    """
+
+    def __init__(self, source: FrameSource, regular: range, prompted: Collection[int] = ()) -> None:
+        self._source = source
+        self._regular = regular
+        self._extra = sorted(index for index in set(prompted) if index not in regular)
+        last = self._extra[-1] if self._extra else -1
+        self._stop = max(regular.stop, last + 1)
+        num_frames = source.info.num_frames
+        if num_frames is None and self._stop < ENDLESS:
+            num_frames = self._stop
+        selected = None if num_frames is None else self._place(min(num_frames, self._stop))
+        self.info: VideoInfo = replace(source.info, num_frames=selected)
+
+    def _place(self, index: int) -> int:
+        """Count the selected frames before an index of the source."""
+        regular = self._regular
+        before = len(regular[: max(0, -(-(index - regular.start) // regular.step))])
+        return before + bisect_left(self._extra, index)
+
+    def _index(self, place: int) -> int:
+        """Return the source's index of a selected frame; past the last one, where to stop."""
+        return bisect_right(range(self._stop), place, key=lambda index: self._place(index + 1))
+
+    def _holds(self, index: int) -> bool:
+        return self._place(index + 1) > self._place(index)
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield the selected frames, and decode no further than the last."""
+        with closing(self._source.frames()) as frames:
+            selected = (f for f in islice(frames, self._stop) if self._holds(f.index))
+            for place, frame in enumerate(selected):
+                yield replace(frame, index=place)
+
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the selected frames with these numbers in increasing order, as far as they are."""
+        wanted = [self._index(place) for place in indices if place >= 0]
+        with closing(self._source.frames_at(i for i in wanted if i < self._stop)) as frames:
+            for frame in frames:
+                yield replace(frame, index=self._place(frame.index))
+
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
+        """Yield the selected frames number `last`, `last - 1`, …, 0."""
+        if last < 0:
+            return
+        with closing(self._source.frames_backward(self._index(last))) as frames:
+            for frame in frames:
+                if self._holds(frame.index):
+                    yield replace(frame, index=self._place(frame.index))
+
+    def count_frames(self, limit: int) -> int:
+        """Decode as far as the first `limit` selected frames, and return how many there are."""
+        if limit <= 0:
+            return 0
+        last = min(self._index(limit - 1), self._stop - 1)
+        return self._place(self._source.count_frames(last + 1))
+
+    def renumbered(self, prompts: Sequence[ObjectPrompt]) -> list[ObjectPrompt]:
+        """Return prompts on frames of the source as prompts on this selection, which has them."""
+        return [replace(prompt, frame_index=self._place(prompt.frame_index)) for prompt in prompts]
+
+    def original(self, masks: MaskFrame) -> MaskFrame:
+        """Return the masks of a selected frame with its index in the source."""
+        return replace(masks, frame=replace(masks.frame, index=self._index(masks.frame.index)))
+
+    def is_nth(self, index: int, interval: int) -> bool:
+        """Whether a frame is one of every `interval` regular ones, or here because of a prompt."""
+        return index not in self._regular or self._regular.index(index) % interval == 0
+
+
+def select_frames(
+    source: FrameSource,
+    prompted: Collection[int],
+    *,
+    start_frame: int = -1,
+    end_frame: int = -1,
+    frame_interval: int = 1,
+) -> FrameSelection:
+    """Select every Nth frame from the first to the last one asked for, and the prompted ones.
+
+    Args:
+        source: The video; of a still image its one frame is selected.
+        prompted: Indices of prompted frames, which may lie outside.
+        start_frame: Of the source; -1 is its first.
+        end_frame: Of the source, inclusive; -1 is its last.
+        frame_interval: Distance of the frames.
+
+    Raises:
+        RequestError: The video ends before `start_frame`.
+    """
+    if source.info.is_still:
+        return FrameSelection(source, range(1))
+    start = max(0, start_frame)
+    num_frames = source.count_frames(start + 1)
+    if num_frames <= start:
+        raise RequestError(
+            f"start_frame is {start_frame}; expected a frame from 0 to {num_frames - 1}"
+        )
+    stop = ENDLESS if end_frame < 0 else end_frame + 1
+    return FrameSelection(source, range(start, stop, frame_interval), prompted)

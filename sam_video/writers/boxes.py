@@ -1,0 +1,64 @@
+"""Masks as the boxes around them, in `boxes.json`."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+import numpy as np
+
+from sam_video.types import BoolMask, MaskFrame
+from sam_video.writers.partial_file import PartialFile
+from sam_video.writers.sink import json_bytes
+
+
+class BoxWriter:
+    """Write the box of every visible object on every frame, in `boxes.json`.
+
+    The file's keys are the frames' indices in the source, as text. A box is `[x0, y0, x1, y1]` in
+    whole pixels and half-open: `x1 - x0` is its width.
+
+    Args:
+        folder: Where `boxes.json` goes; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._output = PartialFile(folder / "boxes.json")
+        self._separator = b"{\n"
+
+    def __enter__(self) -> Self:
+        self._output.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._output.__exit__(*exception)
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the file is not complete before `finish`."""
+        key = json_bytes(str(masks.frame.index))
+        self._output.file.write(self._separator + key + b": " + json_bytes(_entries(masks)))
+        self._separator = b",\n"
+        return []
+
+    def finish(self) -> list[Path]:
+        """Complete the file and return its path."""
+        self._output.file.write(b"{}\n" if self._separator == b"{\n" else b"\n}\n")
+        return [self._output.finish()]
+
+
+def _entries(masks: MaskFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "frame_index": masks.frame.index,
+            "object_id": item.object_id,
+            "bbox": box,
+            "timestep": masks.frame.pts_seconds,
+        }
+        for item in masks.objects
+        if (box := _box_xyxy(item.mask))
+    ]
+
+
+def _box_xyxy(mask: BoolMask) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of the mask, half-open; None for an empty one."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (x, y, x + width, y + height) if width else None

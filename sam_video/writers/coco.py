@@ -1,0 +1,109 @@
+"""Masks as COCO's run lengths, frame by frame: `rle.json` in the form `coco`."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+from sam_video import rle
+from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
+from sam_video.writers.sink import appearing, json_bytes
+
+
+class CocoWriter:
+    """Write every object's mask on every frame as COCO run lengths, frame by frame.
+
+    Hand it every frame that is processed: their number is the file's `num_frames`. A frame lists
+    the objects that are visible on it; `objects` lists all that were tracked on any frame. `score`
+    is the predicted IoU: the model's own estimate (0 to 1) of how good the mask is. An object with
+    candidates lists these too.
+    """
+
+    def __init__(self, folder: Path, info: VideoInfo) -> None:
+        self._path = folder / "rle.json"
+        self._info = info
+        self._num_frames = 0
+        self._id_of: dict[int, str] = {}
+        # The head of the file is known last, so the frames wait in one that has no name.
+        self._frames = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (__exit__ closes it)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._frames.close()
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the file is not complete before `finish`."""
+        separator = b",\n" if self._num_frames else b""
+        self._frames.write(separator + json_bytes(_frame_entry(masks)))
+        self._num_frames += 1
+        for item in masks.objects:
+            self._id_of[item.object_index] = item.object_id
+        return []
+
+    def finish(self) -> list[Path]:
+        """Put the head and the frames together and return the file's path."""
+        video = video_entry(self._info, self._num_frames)
+        objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
+        self._frames.seek(0)
+        with appearing(self._path) as partial, partial.open("wb") as file:
+            file.write(b'{"video": %b,\n' % json_bytes(video))
+            file.write(b'"objects": %b,\n"frames": [\n' % json_bytes(objects))
+            shutil.copyfileobj(self._frames, file)
+            file.write(b"\n]}\n")
+        return [self._path]
+
+
+def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:
+    """What a file says of the video as a whole."""
+    return {
+        "width": info.width,
+        "height": info.height,
+        "frame_rate": float(info.frame_rate),
+        "num_frames": num_frames,
+    }
+
+
+def object_entry(object_index: int, object_id: str) -> dict[str, Any]:
+    """What a file says of an object as a whole; `index` counts from 1."""
+    return {"object_id": object_id, "index": object_index + 1}
+
+
+def mask_entry(mask: BoolMask) -> dict[str, Any]:
+    """A mask, `(H, W)` bool, as COCO's run lengths, with its box and its number of pixels."""
+    segmentation = rle.encode(mask)
+    return {
+        "segmentation": segmentation,
+        "bbox": rle.bbox_xywh(segmentation),
+        "area": rle.area(segmentation),
+    }
+
+
+def rounded(score: float) -> float:
+    """A score with the digits that are worth writing."""
+    return round(float(score), 4)
+
+
+def _frame_entry(masks: MaskFrame) -> dict[str, Any]:
+    return {
+        "frame_index": masks.frame.index,
+        "timestamp": masks.frame.pts_seconds,
+        "objects": [
+            {"object_id": item.object_id, **_scored(item.mask, item.predicted_iou)}
+            | _candidates(item)
+            for item in masks.objects
+            if item.mask.any() or item.candidates
+        ],
+    }
+
+
+def _candidates(item: ObjectMask) -> dict[str, Any]:
+    if not item.candidates:
+        return {}
+    scored = [_scored(candidate.mask, candidate.predicted_iou) for candidate in item.candidates]
+    return {"candidates": scored}
+
+
+def _scored(mask: BoolMask, predicted_iou: float) -> dict[str, Any]:
+    return {**mask_entry(mask), "score": rounded(predicted_iou)}

@@ -1,0 +1,79 @@
+"""Masks drawn over the source, as a video with its sound."""
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sam_video.audio import add_sound
+from sam_video.encoder import VideoEncoder
+from sam_video.render import highlighted
+from sam_video.timeline import Timeline
+from sam_video.types import MaskFrame, RGBImage, VideoInfo
+from sam_video.writers.sink import appearing
+
+
+class OverlayWriter:
+    """Write the source with all masks drawn over it, and with its sound, as `overlay.mp4`.
+
+    The video begins with the first frame that is written. It has a constant rate, but every frame
+    is shown when the source shows it, however its frames are spaced, so that the sound fits.
+
+    Args:
+        folder: Where `overlay.mp4` goes; it exists.
+        info: Of the source: its size, pixel aspect and frame rate.
+        source: The file that the frames are of, for its sound.
+        video_fps: Frames per second; 0 is the source's own rate.
+    """
+
+    def __init__(self, folder: Path, info: VideoInfo, source: Path, video_fps: int = 0) -> None:
+        rate = Fraction(video_fps) or info.frame_rate
+        self._path = folder / "overlay.mp4"
+        self._silent = folder / ".overlay.silent.mp4"
+        self._source = source
+        self._timeline = Timeline(info.frame_rate, rate)
+        self._slot = 0
+        self._shown: RGBImage | None = None
+        self._encoder = VideoEncoder(
+            self._silent,
+            width=info.width,
+            height=info.height,
+            frame_rate=rate,
+            pixel_aspect=info.pixel_aspect,
+        )
+
+    def __enter__(self) -> Self:
+        self._encoder.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._encoder.__exit__(kind, error, traceback)
+        finally:
+            self._silent.unlink(missing_ok=True)
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the video is not complete before `finish`."""
+        self._show_until(self._timeline.place(masks.frame.index, masks.frame.pts_seconds))
+        self._shown = highlighted(masks)
+        return []
+
+    def finish(self) -> list[Path]:
+        """Complete the pictures, add the sound, and return the video's path."""
+        self._show_until(self._timeline.finish())
+        self._encoder.finish()
+        with appearing(self._path) as partial:
+            add_sound(self._silent, self._source, self._timeline.spans, partial)
+        return [self._path]
+
+    def _show_until(self, slot: int) -> None:
+        """Encode the last frame once for every slot that it fills."""
+        for _ in range(self._slot, slot):
+            assert self._shown is not None
+            self._encoder.write(self._shown)
+        self._slot = slot

@@ -1,0 +1,87 @@
+"""Prompted frames with their masks and prompts drawn on them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+
+from sam_video.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
+from sam_video.render import colour_of, highlighted
+from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
+from sam_video.writers.sink import appearing
+
+UNKNOWN: Colour = (90, 90, 90)
+"""For the name of an object that has no mask on the frame."""
+
+
+class PreviewWriter:
+    """Write every frame as `preview_{index:05d}.png`, with its masks and its prompts drawn on it.
+
+    Masks are tinted as by `highlighted`. Positive clicks are green discs with a plus, negative ones
+    red with a minus; boxes and names have the colour of their object.
+
+    Args:
+        folder: Where the images go; it exists.
+        info: The video that the masks are of.
+        prompts: Of any frames; each is drawn on its own. On a still image all are of its one frame.
+    """
+
+    def __init__(self, folder: Path, info: VideoInfo, prompts: Sequence[ObjectPrompt]) -> None:
+        self._folder = folder
+        self._prompts_on: defaultdict[int, list[ObjectPrompt]] = defaultdict(list)
+        for prompt in prompts:
+            self._prompts_on[0 if info.is_still else prompt.frame_index].append(prompt)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: every image is complete as soon as it is there."""
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Write one image and return its path."""
+        index = masks.frame.index
+        image = _draw(masks, self._prompts_on.get(index, []))
+        path = self._folder / f"preview_{index:05d}.png"
+        encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        assert encoded
+        with appearing(path) as partial:
+            partial.write_bytes(data.tobytes())
+        return [path]
+
+    def finish(self) -> list[Path]:
+        """Return nothing: every image has been returned already."""
+        return []
+
+
+def _draw(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> RGBImage:
+    image = highlighted(masks)
+    colours = {item.object_id: _colour(item.object_index) for item in masks.objects}
+    # Kind by kind, so that no box or name hides what was clicked.
+    for prompt in prompts:
+        if prompt.box is not None:
+            draw_box(image, prompt.box, colours.get(prompt.object_id, UNKNOWN))
+    for prompt in prompts:
+        x, y = _label_corner(prompt, disc_radius(image))
+        draw_label(image, prompt.object_id, colours.get(prompt.object_id, UNKNOWN), x, y)
+    for prompt in prompts:
+        draw_clicks(image, prompt.clicks)
+    return image
+
+
+def _colour(object_index: int) -> Colour:
+    red, green, blue = colour_of(object_index).tolist()
+    return red, green, blue
+
+
+def _label_corner(prompt: ObjectPrompt, radius: int) -> tuple[float, float]:
+    """Return the point above which the object's name goes: a corner, or the top of a disc."""
+    if prompt.box is not None:
+        return prompt.box.x0, prompt.box.y0
+    if prompt.mask is not None:
+        x, y, _, _ = cv2.boundingRect(prompt.mask.view(np.uint8))
+        return x, y
+    return prompt.clicks[0].x - radius, prompt.clicks[0].y - radius

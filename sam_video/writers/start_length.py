@@ -1,0 +1,72 @@
+"""Masks as texts of run lengths along the rows: `rle.json` in the form `start_length`."""
+
+from pathlib import Path
+from typing import IO, Self
+
+import numpy as np
+
+from sam_video import rle
+from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.coco import object_entry, video_entry
+from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
+from sam_video.writers.sink import appearing
+
+
+class StartLengthWriter:
+    """Write one text per frame, `"start length start length …"`, of the union and every object.
+
+    Pixels are counted row by row from 0. A text belongs to each frame that was processed, whose
+    index and time are at its place in `frame_indices` and `timestamps`; it is empty where nothing
+    is visible.
+    """
+
+    def __init__(self, folder: Path, info: VideoInfo) -> None:
+        self._path = folder / "rle.json"
+        self._info = info
+        self._num_frames = 0
+        self._id_of: dict[int, str] = {}
+        self._spool = ColumnSpool(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.__exit__()
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the file is not complete before `finish`."""
+        row = self._num_frames
+        union = np.zeros((self._info.height, self._info.width), dtype=np.bool_)
+        for item in masks.objects:
+            np.logical_or(union, item.mask, out=union)
+            self._spool.append(item.object_index, row, [rle.start_length(item.mask)])
+            self._id_of[item.object_index] = item.object_id
+        values = [masks.frame.index, masks.frame.pts_seconds, rle.start_length(union)]
+        self._spool.append(EVERY_FRAME, row, values)
+        self._num_frames += 1
+        return []
+
+    def finish(self) -> list[Path]:
+        """Put each object's texts together and return the file's path."""
+        with appearing(self._path) as partial, partial.open("wb") as file:
+            file.write(b"{")
+            self._write_head(file)
+            file.write(b',\n"objects": [')
+            for position, index in enumerate(sorted(self._id_of)):
+                file.write(b",\n{" if position else b"\n{")
+                self._write_object(file, index)
+                file.write(b"}")
+            file.write(b"\n]}\n")
+        return [self._path]
+
+    def _write_head(self, file: IO[bytes]) -> None:
+        video = video_entry(self._info, self._num_frames)
+        values = {"order": "row", "base": 0, "video": video}
+        columns = ("frame_indices", "timestamps", "rle")
+        self._spool.write_members(file, values, EVERY_FRAME, columns, num_rows=self._num_frames)
+
+    def _write_object(self, file: IO[bytes], object_index: int) -> None:
+        values = object_entry(object_index, self._id_of[object_index])
+        self._spool.write_members(
+            file, values, object_index, ("rle",), num_rows=self._num_frames, absent=b'""'
+        )

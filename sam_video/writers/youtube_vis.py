@@ -1,0 +1,104 @@
+"""Masks as COCO's run lengths, object by object: `rle.json` in the form `youtube_vis`."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import IO, Self
+
+from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.coco import mask_entry, rounded
+from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
+from sam_video.writers.sink import appearing, json_bytes
+
+
+class YouTubeVisWriter:
+    """Write every object's masks as one annotation over all frames, as YouTube-VIS has them.
+
+    An entry of `segmentations`, `bboxes` and `areas` belongs to each frame that was processed, and
+    is null where the object is not visible; one that is nowhere visible has no annotation. `score`
+    is the mean of the predicted IoU over the frames where it is visible. `file_names` are those
+    that `ffmpeg -i VIDEO -start_number 0 video/%05d.jpg` gives to the frames.
+
+    The form is that of https://github.com/youtubevos/cocoapi, with `object_id` added to
+    annotations, and `frame_rate`, `frame_indices` and `timestamps` to the video.
+    """
+
+    def __init__(self, folder: Path, info: VideoInfo) -> None:
+        self._path = folder / "rle.json"
+        self._info = info
+        self._num_frames = 0
+        self._id_of: dict[int, str] = {}
+        self._ious: defaultdict[int, _Mean] = defaultdict(_Mean)
+        self._spool = ColumnSpool(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.__exit__()
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add one frame; the file is not complete before `finish`."""
+        index = masks.frame.index
+        row = self._num_frames
+        name = f"video/{index:05d}.jpg"
+        self._spool.append(EVERY_FRAME, row, [name, index, masks.frame.pts_seconds])
+        for item in masks.objects:
+            if item.mask.any():
+                entry = mask_entry(item.mask)
+                self._spool.append(item.object_index, row, list(entry.values()))
+                self._id_of[item.object_index] = item.object_id
+                self._ious[item.object_index].add(item.predicted_iou)
+        self._num_frames += 1
+        return []
+
+    def finish(self) -> list[Path]:
+        """Put each object's masks together and return the file's path."""
+        with appearing(self._path) as partial, partial.open("wb") as file:
+            file.write(b'{"videos": [{')
+            self._write_video(file)
+            categories = [{"id": 1, "name": "object", "supercategory": "object"}]
+            file.write(b'}],\n"categories": %b,\n"annotations": [' % json_bytes(categories))
+            for position, index in enumerate(sorted(self._id_of)):
+                file.write(b",\n{" if position else b"\n{")
+                self._write_annotation(file, index)
+                file.write(b"}")
+            file.write(b"\n]}\n")
+        return [self._path]
+
+    def _write_video(self, file: IO[bytes]) -> None:
+        size = {"width": self._info.width, "height": self._info.height}
+        rate = {"length": self._num_frames, "frame_rate": float(self._info.frame_rate)}
+        columns = ("file_names", "frame_indices", "timestamps")
+        self._spool.write_members(
+            file, {"id": 1, **size, **rate}, EVERY_FRAME, columns, num_rows=self._num_frames
+        )
+
+    def _write_annotation(self, file: IO[bytes], object_index: int) -> None:
+        values = {
+            "id": object_index + 1,
+            "video_id": 1,
+            "category_id": 1,
+            "object_id": self._id_of[object_index],
+            "width": self._info.width,
+            "height": self._info.height,
+            "iscrowd": 0,
+            "score": rounded(self._ious[object_index].value),
+        }
+        columns = ("segmentations", "bboxes", "areas")
+        self._spool.write_members(file, values, object_index, columns, num_rows=self._num_frames)
+
+
+class _Mean:
+    """The mean of numbers that are not kept."""
+
+    def __init__(self) -> None:
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, number: float) -> None:
+        self._sum += float(number)
+        self._count += 1
+
+    @property
+    def value(self) -> float:
+        return self._sum / self._count

@@ -1,0 +1,79 @@
+"""Masks and confidences as one image per object and frame, in a zip."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam_video.types import MaskFrame, ObjectMask
+from sam_video.writers.filenames import FileNames
+from sam_video.writers.partial_file import PartialFile
+from sam_video.writers.stored_zip import StoredZip
+
+
+def mask_zip(folder: Path) -> "ObjectZipWriter":
+    """Write every object's mask on every frame, 0 or 255, in `masks.zip` of an existing folder."""
+    return ObjectZipWriter(folder / "masks.zip", _mask_image)
+
+
+def confidence_zip(folder: Path) -> "ObjectZipWriter":
+    """Write every object's probability, 0 to 255, in `confidences.zip` of an existing folder.
+
+    The masks it is given have confidences.
+    """
+    return ObjectZipWriter(folder / "confidences.zip", _confidence_image)
+
+
+class ObjectZipWriter:
+    """Write `{frame_index}_{object_id}.png`, of one channel, for every object that is tracked.
+
+    An object that is not visible on a frame has its image there too. What file systems do not take
+    in a name is replaced, as `FileNames` does it.
+
+    Args:
+        path: The zip; its folder exists.
+        image_of: What is drawn of an object: `(H, W)` uint8.
+    """
+
+    def __init__(self, path: Path, image_of: Callable[[ObjectMask], npt.NDArray[np.uint8]]) -> None:
+        self._path = path
+        self._image_of = image_of
+        self._names = FileNames()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._output = stack.enter_context(PartialFile(self._path))
+            archive = StoredZip(self._output.file, self._path.parent)
+            self._archive = stack.enter_context(archive)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def write(self, masks: MaskFrame) -> list[Path]:
+        """Add the images of one frame; the zip is not complete before `finish`."""
+        for item in masks.objects:
+            name = f"{masks.frame.index}_{self._names.of(item.object_id)}.png"
+            encoded, data = cv2.imencode(".png", self._image_of(item))
+            assert encoded
+            self._archive.add(name, data.tobytes())
+        return []
+
+    def finish(self) -> list[Path]:
+        """Complete the zip and return its path."""
+        self._archive.finish()
+        return [self._output.finish()]
+
+
+def _mask_image(item: ObjectMask) -> npt.NDArray[np.uint8]:
+    return item.mask.view(np.uint8) * np.uint8(255)
+
+
+def _confidence_image(item: ObjectMask) -> npt.NDArray[np.uint8]:
+    assert item.confidence is not None
+    return item.confidence
