@@ -182,7 +182,8 @@ def _decode(
             frames = stream.decode(cast(Any, packet))
             parts = [part for frame in frames for part in converter.convert(frame)]
         except (av.FFmpegError, ValueError) as error:
-            problem = problem or (error.strerror if isinstance(error, OSError) else str(error))
+            reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
+            problem = problem or reason
             continue
         for part in parts:
             seconds = _seconds(part, end_seconds)

@@ -1,4 +1,6 @@
-"""Inputs that real clients of `meta/sam-2-video` send, and what each of them counts on.
+"""Inputs that real clients of hosted services send, and what each of them counts on.
+
+Those of `meta/sam-2-video` are sent as they are, those of the others as the README translates them.
 
 The inputs lie beside the repository and not in it; without them, nothing here runs. What is
 expected is kept here, by the `source` that names a case.
@@ -6,6 +8,7 @@ expected is kept here, by the `source` that names a case.
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +22,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image, ImageDraw
 
+from sam_video import rle
 from sam_video.errors import PromptError
 from tests.clips import draw_clip
 from tests.openapi import PREDICT, openapi_schema
@@ -29,16 +33,12 @@ NUM_FRAMES = 3
 """Of the clip that a case gets, where its clicks need no more."""
 
 
-def read_cases() -> list[Any]:
+def read_cases(*services: str) -> list[Any]:
     if not FILE.exists():
         reason = f"the clients' inputs, {FILE.name}, are not at hand"
         return [pytest.param({}, marks=pytest.mark.skip(reason=reason), id="none")]
     cases = [json.loads(line) for line in FILE.read_text().splitlines()]
-    return [
-        pytest.param(case, id=case["source"])
-        for case in cases
-        if case["service"] == "meta/sam-2-video"
-    ]
+    return [pytest.param(c, id=c["source"]) for c in cases if c["service"] in services]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ EXPECTED: dict[str, Refused | Fails | Gives] = {
     "schema contract: output_format='JPG'": Refused("output_format"),
     "schema contract: output_quality=0": Gives(1),
     "schema contract: video_fps=61": Gives(1),  # rates up to 240 are accepted here
-    "schema contract: mask_type='alpha'": Refused("mask_type"),
+    "schema contract: mask_type='alpha'": Gives(1),  # one of ours, which the original has not
 }
 
 
@@ -227,7 +227,7 @@ def draw_live_webm(path: Path, size: tuple[int, int]) -> None:
         assert (written.duration, written.streams.video[0].frames) == (None, 0)
 
 
-@pytest.mark.parametrize("case", read_cases())
+@pytest.mark.parametrize("case", read_cases("meta/sam-2-video"))
 def test_a_client_gets_what_it_counts_on(case: dict[str, Any], tmp_path: Path) -> None:
     expected = expected_of(case)
     inputs = case["input"]
@@ -245,3 +245,92 @@ def test_a_client_gets_what_it_counts_on(case: dict[str, Any], tmp_path: Path) -
     assert tuple(path.name for path in paths) == expected.names
     assert predictor().session.metrics.objects == expected.objects
     expected.check(paths, source)
+
+
+def draw_source(folder: Path, prompts: list[dict[str, Any]]) -> Path:
+    """Draw a clip that is large enough for the points of JSON prompts."""
+    points = [point for prompt in prompts for point in prompt.get("points", [])]
+    points += [[prompt["x"], prompt["y"]] for prompt in prompts if "x" in prompt]
+    width, height = (2 * round(max(values) / 2 + 8) for values in zip(*points, strict=True))
+    draw_clip(folder / "clip.mp4", num_frames=NUM_FRAMES, size=(max(96, width), max(64, height)))
+    return folder / "clip.mp4"
+
+
+@pytest.mark.parametrize("case", read_cases("sieve/sam2"))
+def test_a_client_of_sieve_finds_masks_and_confidences_in_zips(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    asked = case["input"]
+    source = draw_source(tmp_path, asked["prompts"])
+    paths = predict(
+        input_video=source,
+        prompts=json.dumps(asked["prompts"]),
+        multimask_output=asked.get("multimask_output", False),
+        start_frame=asked.get("start_frame", -1),
+        end_frame=asked.get("end_frame", -1),
+        frame_interval=asked.get("frame_interval", 1),
+        preview=asked.get("preview", False),
+        output_masks=True,
+        output_boxes=asked.get("bbox_tracking", False),
+        output_confidences=asked.get("pixel_confidences", False),
+        output_overlay=asked.get("debug_masks", False),
+    )
+    zips = [path for path in paths if path.suffix == ".zip"]
+    has_confidences = asked.get("pixel_confidences", False)
+    assert [path.name for path in zips] == ["masks.zip", "confidences.zip"][: 1 + has_confidences]
+    for path in zips:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(archive.namelist(), key=lambda name: int(name.split("_")[0]))
+            assert names == [f"{index}_1.png" for index in range(NUM_FRAMES)]
+            levels = np.asarray(Image.open(BytesIO(archive.read(names[0]))))
+    assert (len(np.unique(levels)) > 2) == has_confidences  # confidences are the last one
+
+
+@pytest.mark.parametrize("case", read_cases("fal-ai/sam2/video"))
+def test_a_client_of_fal_gets_one_video_of_one_object(case: dict[str, Any], tmp_path: Path) -> None:
+    asked = case["input"]
+    source = draw_source(tmp_path, asked["prompts"])
+    (path,) = predict(
+        input_video=source,
+        prompts=json.dumps(asked["prompts"]),
+        mask_type="highlighted" if asked["apply_mask"] else "binary",
+        output_video=True,
+        output_boxes=asked["boundingbox_zip"],
+    )
+    assert path.name == "output_video.mp4"
+    assert predictor().session.metrics.objects == 1
+    fits_the_source([path], source)
+
+
+@pytest.mark.parametrize("case", read_cases("fal-ai/sam-3/video-rle"))
+def test_a_client_of_run_lengths_gets_a_text_per_frame(
+    case: dict[str, Any], tmp_path: Path
+) -> None:
+    assert case["input"]["prompt"] == "ball"  # words are not understood: a click stands for it
+    draw_clip(tmp_path / "clip.mp4", num_frames=NUM_FRAMES)
+    paths = predict(
+        input_video=tmp_path / "clip.mp4",
+        click_coordinates="[11,19]",
+        click_frames="1",
+        track_backward=False,
+        output_rle=True,
+        rle_format="start_length",
+    )
+    document = json.loads(paths[-1].read_text())
+    assert [bool(text) for text in document["rle"]] == [False, True, True]
+    assert (document["order"], document["base"]) == ("row", 0)
+
+
+@pytest.mark.parametrize("case", read_cases("rle"))
+def test_run_lengths_are_those_that_clients_decode(case: dict[str, Any]) -> None:
+    given = case["input"]
+    text, base = given.get("rle"), 1
+    if text is None:
+        text, base = given["rle_row_major_base0"], 0
+    numbers = [int(number) for number in text.split()]
+    mask = np.zeros(given["height"] * given["width"], np.bool_)
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        mask[start - base : start - base + length] = True
+    ours = rle.start_length(mask.reshape(given["height"], given["width"]))
+    expected = [number - base * (place % 2 == 0) for place, number in enumerate(numbers)]
+    assert [int(number) for number in ours.split()] == expected

@@ -42,7 +42,7 @@ def test_a_click_is_a_disc_around_its_pixel(label: int, colour: tuple[int, int, 
     distance = np.hypot(columns - 300, rows - 200)
     assert changed(image)[distance < radius - 1].all()
     assert not changed(image)[distance > radius + 2].any()
-    assert (image == colour).all(axis=2).sum() > radius**2
+    assert (image == colour).all(axis=2).sum() > radius**2 / 2
     assert (image[200, 300] > 240).all()  # the sign
     assert (image[200 - radius + 1, 300] > 240).all()  # the rim
 
