@@ -21,6 +21,7 @@ from sam_video.pipeline import Session
 from sam_video.request import MODEL_NAMES, Request
 from sam_video.video import open_video
 
+EXTRA_OUTPUTS = ("output_boxes", "output_masks", "output_confidences", "output_overlay")
 LONG = 1000
 """Frames of the video that is measured where none is given."""
 
@@ -29,7 +30,7 @@ def main() -> None:
     """Measure a video's first frames and the whole of it, and print both."""
     options = parse_options()
     if options.child:
-        predict(options.video, options.model, options.objects)
+        predict(options)
         return
     with tempfile.TemporaryDirectory() as folder:
         video = options.video or loop_sample(Path(folder) / "long.mp4")
@@ -37,7 +38,8 @@ def main() -> None:
         cut(video, start, options.frames)
         short, whole = (peak_megabytes(path, options) for path in (start, video))
         frames = open_video(video).count_frames(10**9)
-    print(f"{options.model}, {options.objects} objects, binary masks as a video and RLE")
+    outputs = "every output" if options.everything else "binary masks as a video and RLE"
+    print(f"{options.model}, {options.objects} objects, {outputs}")
     print(f"first {options.frames} frames: {short:.0f} MB")
     print(f"all {frames} frames: {whole:.0f} MB ({whole - short:+.0f} MB)")
 
@@ -50,6 +52,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=100, help="length of the short run")
     parser.add_argument("--objects", type=int, default=3)
     parser.add_argument("--model", choices=MODEL_NAMES, default="pocket")
+    parser.add_argument("--everything", action="store_true", help="write every kind of output")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -80,22 +83,24 @@ def peak_megabytes(video: Path, options: argparse.Namespace) -> float:
     """Run a prediction in a process of its own and return its peak resident memory."""
     command = [sys.executable, "-m", "benchmarks.memory", str(video), "--child"]
     command += ["--model", options.model, "--objects", str(options.objects)]
+    command += ["--everything"] * options.everything
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(output)
 
 
-def predict(video: Path, model: str, objects: int) -> None:
+def predict(options: argparse.Namespace) -> None:
     """Predict, and print this process's peak resident memory in megabytes."""
-    info = open_video(video).info
-    clicks = [prompt.clicks[0] for prompt in clicked_objects(info.width, info.height, objects)]
-    coordinates = ",".join(f"[{click.x},{click.y}]" for click in clicks)
+    info = open_video(options.video).info
+    prompts = clicked_objects(info.width, info.height, options.objects)
+    clicks = [prompt.clicks[0] for prompt in prompts]
     with tempfile.TemporaryDirectory() as folder:
         request = Request(
-            input_video=video,
-            click_coordinates=coordinates,
-            model=model,
+            input_video=options.video,
+            click_coordinates=",".join(f"[{click.x},{click.y}]" for click in clicks),
+            model=options.model,
             output_video=True,
             output_rle=True,
+            **dict.fromkeys(EXTRA_OUTPUTS, options.everything),
         )
         for _ in Session().predict(request, Path(folder)):
             pass
