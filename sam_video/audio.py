@@ -7,7 +7,7 @@ from fractions import Fraction
 from heapq import merge
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-from sam_video.decoder import _open_stream, _packets
+from sam_video.decoder import open_stream, read_packets
 from sam_video.errors import VideoError
 from sam_video.timeline import Span
 
@@ -154,7 +154,7 @@ def _read_sound(path: Path, start_seconds: float) -> Generator[tuple[float, Samp
     """
     problem = None
     try:
-        with _open_stream(path) as (container, _):
+        with open_stream(path) as (container, _):
             stream = container.streams.best("audio")
             if isinstance(stream, AudioStream):
                 problem = yield from _decode(container, stream, start_seconds)
@@ -175,11 +175,11 @@ def _decode(
     problem = None
     converter = _Converter()
     end_seconds = start_seconds
-    for packet in _packets(container, cast(Any, stream)):
+    for packet in read_packets(container, stream):
         if packet is not None and _seconds(packet, start_seconds) < start_seconds:
             continue
         try:
-            frames = stream.decode(cast(Any, packet))
+            frames = stream.decode(packet)
             parts = [part for frame in frames for part in converter.convert(frame)]
         except (av.FFmpegError, ValueError) as error:
             reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import Flags, InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -22,6 +23,8 @@ from sam_video.filetype import describe_unreadable
 from sam_video.images import MAX_FRAME_PIXELS
 
 logger = logging.getLogger(__name__)
+
+_StreamT = TypeVar("_StreamT", AudioStream, VideoStream)
 
 DEMUXERS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,ogg,mxf,gxf,nut,ivf,obu,av1,"
@@ -67,7 +70,7 @@ class Decoder:
         self._path = path
         self._num_threads = min(MAX_THREADS, os.cpu_count() or 1)
         self._has_warned = False
-        with _open_stream(path) as (_, stream):
+        with open_stream(path) as (_, stream):
             self.header = Header(
                 _frame_rate(stream),
                 stream.frames or None,
@@ -105,14 +108,14 @@ class Decoder:
         num_packets = num_pictures = 0
         has_damage = False
         earlier = last = None
-        with _open_stream(self._path) as (container, stream):
+        with open_stream(self._path) as (container, stream):
             stream.thread_type = "AUTO" if self._num_threads > 1 else "NONE"
             stream.thread_count = self._num_threads
             if pts is not None:
                 # The first packet may tell of the encoder what all pictures need: old x264's does.
                 stream.decode(next(container.demux(stream)))
                 container.seek(pts, stream=stream)
-            for packet in _packets(container, stream):
+            for packet in read_packets(container, stream):
                 pictures, is_damaged = _decode_packet(stream, packet)
                 if is_damaged and is_strict:
                     raise _DamageError
@@ -145,7 +148,12 @@ class _VideoFile(io.FileIO):
 
 
 @contextmanager
-def _open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file of any origin, by the readers of `DEMUXERS` alone, and its best video stream.
+
+    Raises:
+        VideoError: It cannot be opened, has no video stream, or its frames are too large.
+    """
     options = {
         "format_whitelist": DEMUXERS,
         "protocol_whitelist": "none",
@@ -185,9 +193,9 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     return stream
 
 
-def _packets(
-    container: InputContainer, stream: VideoStream
-) -> "Iterator[Packet[VideoStream] | None]":
+def read_packets(
+    container: InputContainer, stream: _StreamT
+) -> "Iterator[Packet[_StreamT] | None]":
     """Yield the stream's packets, the last of which empties the decoder: None in a broken file."""
     while True:
         try:
