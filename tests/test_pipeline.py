@@ -1,8 +1,11 @@
 """Whole predictions: a file goes in, files come out."""
 
 import csv
+import gc
 import json
 import re
+import weakref
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from pycocotools import mask as coco_mask
 
 from sam_video import pipeline
 from sam_video.errors import PromptError, VideoError
+from sam_video.model import SegmentationModel
+from sam_video.network import build_network
 from sam_video.pipeline import Session, segment_video
 from sam_video.request import Request
 from sam_video.types import BoolMask, Click, ObjectPrompt
@@ -148,6 +153,28 @@ def test_a_mistake_is_found_before_anything_is_loaded_or_written(
     with pytest.raises(VideoError, match="text"):
         list(Session().predict(request(Path(__file__)), folder))
     assert not folder.exists()
+
+
+def test_a_session_keeps_its_model_until_another_is_asked_for_and_never_holds_two(
+    clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = clip
+    loaded: list[weakref.ref[SegmentationModel]] = []
+
+    def load(name: str, **_: Any) -> SegmentationModel:
+        gc.collect()
+        assert all(model() is None for model in loaded)
+        model = SegmentationModel(build_network("pocket"))
+        loaded.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(pipeline, "load_model", load)
+    monkeypatch.setattr(pipeline, "resolve_checkpoint", Path)
+    session = Session("tiny")
+    for number, name in enumerate(("tiny", "tiny", "small", "tiny")):
+        asked = replace(request(path), model=name, end_frame=0)
+        list(session.predict(asked, tmp_path / str(number)))
+    assert len(loaded) == 3
 
 
 def test_metrics_tell_what_was_done(
