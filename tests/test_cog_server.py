@@ -1,8 +1,10 @@
 """The model behind Cog's real HTTP server: what a client sends, and what comes back."""
 
 import base64
+import json
 import re
 import threading
+import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clips import draw_clip
+from tests.clips import draw_clip, draw_frame
 from tests.cog_server import CogServer, running_server, wait_for
 
 ON_DISC = "[11,19]"
@@ -89,6 +91,28 @@ def test_the_data_file_comes_after_the_frames(server: CogServer, clip: str) -> N
     *images, rle = succeeded(answer)["output"]
     assert len(images) == 4
     assert content_of(rle, "application/json").startswith(b'{"video": {"width": 96, "height": 64')
+
+
+def test_masks_may_come_in_a_zip_and_go_out_in_one(server: CogServer, clip: str) -> None:
+    given = draw_frame(0)[1]["disc"]
+    picture, sent = BytesIO(), BytesIO()
+    Image.fromarray(given).save(picture, "png")
+    with zipfile.ZipFile(sent, "w") as archive:
+        archive.writestr("0_disc.png", picture.getvalue())
+    answer = server.predict(
+        input_video=clip,
+        mask_prompts=data_uri(sent.getvalue(), "application/zip"),
+        prompts=json.dumps([{"x": 70, "y": 40, "frame_index": 0, "object_id": "rectangle"}]),
+        output_masks=True,
+        end_frame=1,
+    )
+    *images, masks = succeeded(answer)["output"]
+    assert len(images) == 2
+    with zipfile.ZipFile(BytesIO(content_of(masks, "application/zip"))) as archive:
+        names = [f"{index}_{name}.png" for index in (0, 1) for name in ("disc", "rectangle")]
+        assert archive.namelist() == names
+        found = np.asarray(Image.open(BytesIO(archive.read("0_disc.png")))) == 255
+    assert (found & given).sum() > 0.7 * (found | given).sum()
 
 
 def test_the_same_input_gives_the_same_bytes(server: CogServer, clip: str) -> None:
