@@ -1,6 +1,6 @@
 """What the caller points at becomes one `ObjectPrompt` per object and frame.
 
-Together with `prompt_text`, `prompt_json` and `prompt_masks` this finds every mistake in a
+Together with `text`, `json_list` and `mask_zip` this finds every mistake in a
 request's prompt fields before the model runs: there what shows in a field alone, here what shows
 only against the video or beside other fields.
 """
