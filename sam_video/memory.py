@@ -28,7 +28,7 @@ class Memory:
     time: int
     """Position of the frame in the order of tracking; one more than the frame before."""
     features: Tensor | None
-    """Mask memory `(64, h, w)`, bfloat16; None where only the pointer is still of use."""
+    """Mask memory, in the layout of the model; None where only the pointer is still of use."""
     pointer: Tensor
     """Object pointer `(C,)`."""
 
@@ -50,12 +50,12 @@ class Recollection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryBatch:
-    """The recollections of N objects, M maps and P pointers each, as tensors."""
+    """The recollections of N objects, M maps and P pointers each."""
 
-    maps: Tensor
-    """`(N, M, 64, h, w)` bfloat16."""
-    slots: Tensor
-    """`(N, M)` int64, temporal slots of the maps."""
+    maps: tuple[tuple[Tensor, ...], ...]
+    """Mask memories, `N` times `M`."""
+    slots: tuple[tuple[int, ...], ...]
+    """Temporal slots of the maps, `N` times `M`."""
     pointers: Tensor
     """`(N, P, C)`."""
     distances: Tensor
@@ -63,20 +63,21 @@ class MemoryBatch:
 
     @classmethod
     def stack(cls, recollections: Iterable[Recollection]) -> "MemoryBatch":
-        """Stack recollections of one shape."""
+        """Put recollections of one shape together; maps, which are large, are not copied."""
         items = tuple(recollections)
-        maps = torch.stack([torch.stack([_map(m) for _, m in item.maps]) for item in items])
-        slots = torch.tensor([[slot for slot, _ in item.maps] for item in items])
+        maps = tuple(tuple(_map(memory) for _, memory in item.maps) for item in items)
+        slots = tuple(tuple(slot for slot, _ in item.maps) for item in items)
         distances = torch.tensor(
             [[float(distance) for distance, _ in item.pointers] for item in items]
         )
+        device = maps[0][0].device
         if not items[0].pointers:  # a frame before all of the object's conditioning frames
-            pointers = maps.new_empty((len(items), 0, 0))
+            pointers = torch.empty(len(items), 0, 0, device=device)
         else:
             pointers = torch.stack(
                 [torch.stack([m.pointer for _, m in item.pointers]) for item in items]
             )
-        return cls(maps, slots.to(maps.device), pointers, distances.to(maps.device))
+        return cls(maps, slots, pointers, distances.to(device, non_blocking=True))
 
 
 class MemoryBank:

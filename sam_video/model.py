@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sam_video.memory import MemoryBatch
+from sam_video.memory_attention import MemoryAttention
 from sam_video.network import default_device, default_dtype
 from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
@@ -61,14 +61,9 @@ class SegmentationModel:
     @torch.inference_mode()
     def _prepare_positions(self) -> None:
         """Compute the position encodings, which depend on the input size alone."""
-        network = self._network
-        side = self._size // network.backbone_stride
-        channels, memory_channels = network.hidden_dim, network.mem_dim
-        image_map = torch.empty(1, channels, side, side, device=self.device)
-        memory_map = torch.empty(1, memory_channels, side, side, device=self.device)
-        self._image_positions = _to_tokens(network.image_encoder.neck.position_encoding(image_map))
-        self._memory_positions = network.memory_encoder.position_encoding(memory_map)
-        self._dense_positions = network.sam_prompt_encoder.get_dense_pe()
+        side = self._size // self._network.backbone_stride
+        self._memory_attention = MemoryAttention(self._network, side=side, dtype=self.dtype)
+        self._dense_positions = self._network.sam_prompt_encoder.get_dense_pe()
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(
@@ -93,42 +88,7 @@ class SegmentationModel:
     @torch.inference_mode()
     def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
         """Attend to memories, as `SAM2Base._prepare_memory_conditioned_features` does."""
-        count = len(memory.maps)
-        maps, map_positions = self._map_tokens(memory)
-        pointers, pointer_positions = self._pointer_tokens(memory, span)
-        tokens = _to_tokens(image.features).expand(-1, count, -1)
-        with self._precision():
-            informed = self._network.memory_attention(
-                curr=tokens,
-                curr_pos=self._image_positions.expand(-1, count, -1),
-                memory=torch.cat([maps, pointers]),
-                memory_pos=torch.cat([map_positions, pointer_positions]),
-                num_obj_ptr_tokens=len(pointers),
-            )
-        return cast(Tensor, informed.permute(1, 2, 0).reshape(count, *image.features.shape[1:]))
-
-    def _map_tokens(self, memory: MemoryBatch) -> tuple[Tensor, Tensor]:
-        """Flatten maps to `(M h w, N, 64)` tokens and give their positions in space and time."""
-        times = self._network.maskmem_tpos_enc[-1 - memory.slots][..., 0, 0, :]
-        positions = self._memory_positions + times[..., None, None]
-        tokens, encodings = (
-            x.permute(1, 3, 4, 0, 2).flatten(0, 2) for x in (memory.maps, positions)
-        )
-        return tokens, encodings
-
-    def _pointer_tokens(self, memory: MemoryBatch, span: int) -> tuple[Tensor, Tensor]:
-        """Split pointers into `(P C/64, N, 64)` tokens and give their positions in time."""
-        width = self._network.mem_dim
-        if memory.pointers.shape[1] == 0:
-            nothing = self._memory_positions.new_empty(0, len(memory.maps), width)
-            return nothing, nothing
-        times = get_1d_sine_pe(memory.distances / max(1, span - 1), dim=self._network.hidden_dim)
-        with self._precision():
-            times = self._network.obj_ptr_tpos_proj(times)
-        count, num_pointers, channels = memory.pointers.shape
-        parts = channels // width
-        tokens = memory.pointers.view(count, num_pointers, parts, width).permute(1, 2, 0, 3)
-        return tokens.flatten(0, 1), times.transpose(0, 1).repeat_interleave(parts, dim=0)
+        return self._memory_attention(image.features, memory, span)
 
     @torch.inference_mode()
     def decode(
@@ -278,7 +238,7 @@ class SegmentationModel:
         is_absent = (prediction.object_score_logits <= 0).float()
         absence = is_absent[..., None, None] * network.no_obj_embed_spatial[..., None, None]
         memories: Tensor = encoded["vision_features"] + absence
-        return memories.to(torch.bfloat16)  # as the official predictor keeps them
+        return self._memory_attention.remember(memories)
 
     @torch.inference_mode()
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
@@ -301,11 +261,6 @@ def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
     box = prompt.box
     corners = [] if box is None else [(box.x0, box.y0, 2), (box.x1, box.y1, 3)]
     return corners + [(click.x, click.y, click.label) for click in prompt.clicks]
-
-
-def _to_tokens(maps: Tensor) -> Tensor:
-    """Flatten `(N, C, h, w)` to `(h w, N, C)`."""
-    return maps.flatten(2).permute(2, 0, 1)
 
 
 def _enlarge(logits: Tensor, frame_hw: tuple[int, int]) -> Tensor:

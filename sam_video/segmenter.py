@@ -90,7 +90,7 @@ class Segmenter(Protocol):
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
     ) -> Tensor:
-        """Return the mask memories of N objects, `(N, 64, h, w)` bfloat16."""
+        """Return the mask memories of N objects, `(N, ...)`, in a layout of the model's own."""
         ...
 
     def candidates(

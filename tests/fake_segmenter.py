@@ -30,8 +30,8 @@ class FakeSegmenter:
         return image.features[:, :, 0, 0]
 
     def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
-        self.batches.append((*memory.maps.shape[:2], memory.pointers.shape[1]))
-        return memory.maps[:, 0, :3, 0, 0].float()
+        self.batches.append((len(memory.maps), len(memory.maps[0]), memory.pointers.shape[1]))
+        return torch.stack([maps[0] for maps in memory.maps])
 
     def decode(
         self,
@@ -69,7 +69,7 @@ class FakeSegmenter:
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
     ) -> Tensor:
-        return prediction.pointers[:, :, None, None].expand(-1, -1, 2, 2)
+        return prediction.pointers
 
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
         return np.asarray(prediction.mask_logits[:, 0] > 0)

@@ -1,0 +1,90 @@
+"""Exact attention with rotary positions, in the form that is fastest for its shape."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+SCORES_PER_CHUNK = 1 << 22
+"""Scores held at a time on a CPU: fewer make small matrix products, more overflow caches."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotation:
+    """Rotary position encoding of an image's tokens, in real arithmetic.
+
+    As `sam2.modeling.position_encoding.compute_axial_cis`, with the two parts of each rotated pair
+    half the channels apart, not side by side: see `order`.
+    """
+
+    cosines: Tensor
+    """`(h w, C/2)`"""
+    sines: Tensor
+    """`(h w, C/2)`"""
+
+    @classmethod
+    def of_grid(cls, side: int, channels: int, theta: float) -> "Rotation":
+        """Compute the table for `(side, side)` tokens."""
+        frequencies = theta ** -(torch.arange(0, channels, 4)[: channels // 4].float() / channels)
+        places = torch.arange(side * side)
+        columns, rows = (places % side).float(), (places // side).float()
+        angles = torch.cat(
+            [torch.outer(columns, frequencies), torch.outer(rows, frequencies)], dim=1
+        )
+        return cls(angles.cos(), angles.sin())
+
+    @staticmethod
+    def order(channels: int) -> Tensor:
+        """Return the order in which queries and keys must have their channels: even, then odd."""
+        return torch.cat([torch.arange(0, channels, 2), torch.arange(1, channels, 2)])
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Rotate `(..., h w, C)` tokens."""
+        real, imaginary = tokens.float().chunk(2, dim=-1)
+        rotated = torch.empty_like(tokens, dtype=torch.float32)
+        half = real.shape[-1]
+        torch.mul(real, self.cosines, out=rotated[..., :half])
+        torch.mul(imaginary, self.cosines, out=rotated[..., half:])
+        rotated[..., :half].addcmul_(imaginary, self.sines, value=-1)
+        rotated[..., half:].addcmul_(real, self.sines)
+        return rotated.to(tokens.dtype)
+
+    def to(self, device: torch.device) -> "Rotation":
+        """Return the table on a device."""
+        return Rotation(self.cosines.to(device), self.sines.to(device))
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Average values by the softmax of scaled queries times keys.
+
+    Args:
+        queries: `(N, Q, C)`, scaled.
+        keys: `(N, K, C)`.
+        values: `(N, K, D)`.
+
+    Returns:
+        `(N, Q, D)`.
+    """
+    if queries.is_cuda:  # its fastest kernels want values as wide as keys
+        padded = pad(values, (0, keys.shape[-1] - values.shape[-1]))
+        heads = scaled_dot_product_attention(
+            queries[:, None], keys[:, None], padded[:, None], scale=1.0
+        )
+        return heads[:, 0, :, : values.shape[-1]]
+    averages = values.new_empty(len(queries), queries.shape[1], values.shape[-1])
+    for one_queries, one_keys, one_values, out in zip(queries, keys, values, averages, strict=True):
+        attend_one(one_queries, one_keys, one_values, out)
+    return averages
+
+
+def attend_one(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> None:
+    """Do as `attend` for one object, on a CPU, with scores that stay in its caches."""
+    rows = max(1, min(len(queries), SCORES_PER_CHUNK // len(keys)))
+    scores = queries.new_empty(rows, len(keys))
+    for first in range(0, len(queries), rows):
+        chunk = queries[first : first + rows]
+        weights = scores[: len(chunk)]
+        torch.mm(chunk, keys.t(), out=weights)
+        torch.softmax(weights, dim=-1, out=weights)
+        torch.mm(weights, values, out=out[first : first + rows])
