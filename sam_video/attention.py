@@ -88,3 +88,8 @@ def attend_one(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> No
         torch.mm(chunk, keys.t(), out=weights)
         torch.softmax(weights, dim=-1, out=weights)
         torch.mm(weights, values, out=out[first : first + rows])
+
+
+def to_tokens(maps: Tensor) -> Tensor:
+    """Flatten `(N, C, h, w)` to `(N, h w, C)`."""
+    return maps.flatten(2).transpose(1, 2)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sam_video.attention import Rotation, attend, attend_one
+from sam_video.attention import Rotation, attend, attend_one, to_tokens
 from sam_video.memory import MemoryBatch
 
 KEPT_KEYS = 1 << 18
@@ -63,14 +63,15 @@ class MemoryAttention:
                 layer.tabulate_times()
 
     def remember(self, maps: Tensor) -> Tensor:
-        """Lay out mask memories `(N, 64, h, w)` as `(N, h w, 64 + L C)` for this class to read.
+        """Lay out mask memories `(N, h, w, 64)` as `(N, h w, 64 + L C)` for this class to read.
 
         The numbers after the first 64 are the rotated keys of the L layers, without a temporal
         position. A CPU keeps them where they are small, and else has none: `(N, h w, 64)`.
         """
-        tokens = to_tokens(maps.bfloat16()).to(self._dtype)  # as the official predictor keeps them
+        # The official predictor keeps them in bfloat16.
+        tokens = maps.flatten(1, 2).bfloat16().to(self._dtype)
         if not self._keeps_keys:
-            return tokens.contiguous()
+            return tokens
         return torch.cat([tokens, *(layer.map_keys(tokens) for layer in self._layers)], dim=-1)
 
     def __call__(self, features: Tensor, memory: MemoryBatch, span: int) -> Tensor:
@@ -237,11 +238,6 @@ class AttentionLayer:
         expand, contract = self._perceptron
         hidden = linear(self._norms[2](tokens).to(self._dtype), *expand).relu_()
         return tokens.add_(linear(hidden, *contract))
-
-
-def to_tokens(maps: Tensor) -> Tensor:
-    """Flatten `(N, C, h, w)` to `(N, h w, C)`."""
-    return maps.flatten(2).transpose(1, 2)
 
 
 def sine_positions(distances: Tensor, channels: int) -> Tensor:

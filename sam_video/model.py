@@ -15,14 +15,15 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sam_video.image_encoder import ImageEncoder
+from sam_video.mask_decoder import MaskDecoder
 from sam_video.memory import MemoryBatch
 from sam_video.memory_attention import MemoryAttention
+from sam_video.memory_encoder import MemoryEncoder
 from sam_video.network import default_device, default_dtype
 from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
 _LOGIT_LIMIT = 32.0
 
 
@@ -54,16 +55,18 @@ class SegmentationModel:
         self.dtype = dtype or default_dtype(network, self.device)
         self._network = network.to(self.device).eval()
         self._size: int = network.image_size
-        self._mean = torch.tensor(_MEAN, device=self.device).view(3, 1, 1)
-        self._deviation = torch.tensor(_DEVIATION, device=self.device).view(3, 1, 1)
-        self._prepare_positions()
+        self._prepare_parts()
 
     @torch.inference_mode()
-    def _prepare_positions(self) -> None:
-        """Compute the position encodings, which depend on the input size alone."""
+    def _prepare_parts(self) -> None:
+        """Compute what depends on the weights and the input size alone."""
         side = self._size // self._network.backbone_stride
+        self._image_encoder = ImageEncoder(self._network, dtype=self.dtype)
+        self._memory_encoder = MemoryEncoder(self._network, dtype=self.dtype)
         self._memory_attention = MemoryAttention(self._network, side=side, dtype=self.dtype)
-        self._dense_positions = self._network.sam_prompt_encoder.get_dense_pe()
+        self._mask_decoder = MaskDecoder(self._network, dtype=self.dtype)
+        sparse, dense = self._network.sam_prompt_encoder(self._no_points(1), None, None)
+        self._no_prompt: tuple[Tensor, Tensor] = sparse, dense[..., :1, :1]
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(
@@ -74,10 +77,7 @@ class SegmentationModel:
     def encode_image(self, image: RGBImage) -> ImageFeatures:
         """Run the image encoder, as `SAM2Base.forward_image` does."""
         pixels = torch.from_numpy(resize_image(image, self._size).copy()).to(self.device)
-        normalised = (pixels.permute(2, 0, 1).float() / 255 - self._mean) / self._deviation
-        with self._precision():
-            maps = self._network.forward_image(normalised[None])["backbone_fpn"]
-        return ImageFeatures(features=maps[2], high_res=(maps[0], maps[1]))
+        return self._image_encoder(pixels)
 
     @torch.inference_mode()
     def without_memory(self, image: ImageFeatures) -> Tensor:
@@ -101,16 +101,17 @@ class SegmentationModel:
         previous: Prediction | None = None,
     ) -> Prediction:
         """Predict masks, as `SAM2Base._forward_sam_heads` does."""
-        points, labels = self._points(prompts, frame_hw, len(informed))
-        informed = informed.expand(len(points), -1, -1, -1)
+        points = None if prompts is None else self._points(prompts, frame_hw)
+        if prompts is not None:
+            informed = informed.expand(len(prompts), -1, -1, -1)
         logits = None if previous is None else previous.mask_logits
         if logits is not None:
             logits = logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
         # One click, like none, is ambiguous: the best of three masks is taken.
-        num_points = 0 if prompts is None else labels.shape[1]
+        num_points = 0 if points is None else points[1].shape[1]
         lowest = self._network.multimask_min_pt_num
         is_ambiguous = lowest <= num_points <= self._network.multimask_max_pt_num
-        return self._predict(image, informed, (points, labels), logits, is_ambiguous)
+        return self._predict(image, informed, points, logits, is_ambiguous)
 
     @torch.inference_mode()
     def candidates(
@@ -122,7 +123,7 @@ class SegmentationModel:
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
         """Return all three masks of the decoder, as `SAM2ImagePredictor.predict` does."""
-        points = self._points(prompts, frame_hw, len(prompts))
+        points = self._points(prompts, frame_hw)
         informed = informed.expand(len(prompts), -1, -1, -1)
         logits, ious, _, _ = self._run_decoder(image, informed, points, None, is_ambiguous=True)
         return self._masks(logits.float(), frame_hw), ious.float().cpu()
@@ -131,7 +132,7 @@ class SegmentationModel:
         self,
         image: ImageFeatures,
         informed: Tensor,
-        points: tuple[Tensor, Tensor],
+        points: tuple[Tensor, Tensor] | None,
         mask_prompt: Tensor | None,
         is_ambiguous: bool,
     ) -> Prediction:
@@ -157,41 +158,38 @@ class SegmentationModel:
         self,
         image: ImageFeatures,
         informed: Tensor,
-        points: tuple[Tensor, Tensor],
+        points: tuple[Tensor, Tensor] | None,
         mask_prompt: Tensor | None,
         *,
         is_ambiguous: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return mask logits `(N, M, 4h, 4w)`, IoUs `(N, M)`, tokens, and scores `(N, 1)`."""
-        network, count = self._network, len(informed)
-        sparse, dense = network.sam_prompt_encoder(points=points, boxes=None, masks=mask_prompt)
-        with self._precision():
-            outputs: tuple[Tensor, Tensor, Tensor, Tensor] = network.sam_mask_decoder(
-                image_embeddings=informed,
-                image_pe=self._dense_positions,
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=is_ambiguous,
-                repeat_image=False,
-                high_res_features=[x.expand(count, -1, -1, -1) for x in image.high_res],
+        if points is None and mask_prompt is None:
+            sparse, dense = self._no_prompt
+        else:
+            sparse, dense = self._network.sam_prompt_encoder(
+                points=points or self._no_points(len(informed)), boxes=None, masks=mask_prompt
             )
-        return outputs
+        sparse = sparse.expand(len(informed), -1, -1)
+        return self._mask_decoder(image, informed, sparse, dense, is_ambiguous=is_ambiguous)
+
+    def _no_points(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return what stands for no points: one with label -1."""
+        points = torch.zeros(count, 1, 2, device=self.device)
+        return points, -torch.ones(count, 1, dtype=torch.int32, device=self.device)
 
     def _blank_absent(self, pointers: Tensor, is_visible: Tensor) -> Tensor:
         """Put the pointer of nothing in the place of those of objects that are not visible."""
         return torch.where(is_visible, pointers, self._network.no_obj_ptr)
 
     def _points(
-        self, prompts: list[ObjectPrompt] | None, frame_hw: tuple[int, int], count: int
+        self, prompts: list[ObjectPrompt], frame_hw: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
         """Return `(N, P, 2)` points in pixels of the model's input and their `(N, P)` labels.
 
         A box is two points with labels 2 and 3 ahead of the clicks, as in
-        `SAM2VideoPredictor.add_new_points_or_box`; no prompt is one point with label -1.
+        `SAM2VideoPredictor.add_new_points_or_box`.
         """
-        if prompts is None:
-            points = torch.zeros(count, 1, 2, device=self.device)
-            return points, -torch.ones(count, 1, dtype=torch.int32, device=self.device)
         rows = [_labelled_points(prompt) for prompt in prompts]
         points = torch.tensor([[point[:2] for point in row] for row in rows])
         labels = torch.tensor([[point[2] for point in row] for row in rows], dtype=torch.int32)
@@ -209,9 +207,7 @@ class SegmentationModel:
         with self._precision():
             prompt = self._network.mask_downsample(inputs).float()
         informed = informed.expand(len(masks), -1, -1, -1)
-        decoded = self._predict(
-            image, informed, self._points(None, (1, 1), len(masks)), prompt, is_ambiguous=False
-        )
+        decoded = self._predict(image, informed, None, prompt, is_ambiguous=False)
         is_visible = inputs.flatten(1).any(dim=1, keepdim=True)
         return Prediction(
             mask_logits=_resize(inputs * 20 - 10, self._size // 4, antialias=True),
@@ -231,13 +227,10 @@ class SegmentationModel:
         network = self._network
         logits = _resize(prediction.mask_logits, self._size)
         masks = (logits > 0).float() if is_prompted else logits.sigmoid()
-        masks = masks * network.sigmoid_scale_for_mem_enc + network.sigmoid_bias_for_mem_enc
-        features = image.features.expand(len(masks), -1, -1, -1)
-        with self._precision():
-            encoded = network.memory_encoder(features, masks, skip_mask_sigmoid=True)
+        masks = masks.mul_(network.sigmoid_scale_for_mem_enc).add_(network.sigmoid_bias_for_mem_enc)
+        encoded = self._memory_encoder(image.features, masks)
         is_absent = (prediction.object_score_logits <= 0).float()
-        absence = is_absent[..., None, None] * network.no_obj_embed_spatial[..., None, None]
-        memories: Tensor = encoded["vision_features"] + absence
+        memories = encoded + (is_absent * network.no_obj_embed_spatial)[:, None, None]
         return self._memory_attention.remember(memories)
 
     @torch.inference_mode()

@@ -4,10 +4,13 @@ Inverted-residual blocks with squeeze-and-excitation, as in MobileNetV3 (Howard 
 Everything else of `pocket` is SAM 2's own modules with smaller sizes: `configs/pocket.yaml`.
 """
 
+from copy import deepcopy
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 WIDTHS = (32, 64, 128, 224)
 DEPTHS = (1, 2, 5, 3)
@@ -38,6 +41,21 @@ class PocketTrunk(nn.Module):
             )
             for stage, (source, width, depth) in enumerate(zip(inputs, WIDTHS, DEPTHS, strict=True))
         )
+
+    def folded(self) -> "PocketTrunk":
+        """Return a copy for inference, channels last, with the normalisations in the weights."""
+        copy = deepcopy(self).eval()
+        for module in copy.modules():
+            for name, norm in list(module.named_children()):
+                if isinstance(norm, nn.BatchNorm2d):
+                    conv_name = name.replace("norm", "conv")
+                    folded = fuse_conv_bn_eval(getattr(module, conv_name), norm)
+                    setattr(module, conv_name, folded)
+                    setattr(module, name, nn.Identity())
+        for parameter in copy.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.contiguous(memory_format=torch.channels_last)
+        return copy
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps at strides 4, 8, 16 and 32 of `images`, `(N, 3, H, W)` normalised RGB."""

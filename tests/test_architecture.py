@@ -17,7 +17,7 @@ LAYERS = (
     {"prompts"},
     {"rle", "render", "memory", "attention", "frames", "pocket", "metrics", "filetype", "timeline"},
     {"images", "encoder", "fetch", "network", "spool", "segmenter", "selection", "prompt_marks"},
-    {"memory_attention"},
+    {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder"},
     {"decoder", "model", "checkpoints"},
     {"video", "audio", "tracker"},
     {"writers.columns", "writers.coco", "writers.stored_zip"},

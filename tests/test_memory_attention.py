@@ -54,7 +54,7 @@ def test_objects_attend_together_as_each_does_alone(
     maps = torch.randn(3, len(SLOTS), 64, SIDE, SIDE, generator=generator).bfloat16().float()
     pointers = torch.randn(3, len(SLOTS), 128, generator=generator)
     ours = MemoryAttention(network, side=SIDE, dtype=torch.float32)
-    remembered = [ours.remember(one) for one in maps]
+    remembered = [ours.remember(one.permute(0, 2, 3, 1)) for one in maps]
     distances = torch.tensor([11.0, 7, 6, 4, 1]).expand(3, -1)
     # The official method takes the pointers of tracked frames from the newest to the oldest.
     order = [0, 1, 4, 3, 2]
