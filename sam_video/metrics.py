@@ -2,10 +2,11 @@
 
 import resource
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -13,17 +14,28 @@ from sam_video.types import Frame, FrameSource, VideoInfo
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
+Timer = Callable[[], AbstractContextManager[None]]
+"""Makes contexts in which time is counted."""
+
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Metrics:
-    """One prediction in figures."""
+    """One prediction in figures.
+
+    Decoding, tracking and encoding run at the same time, so that their seconds may add up to more
+    than the total. What the total has beyond tracking, reading and writing files has cost.
+    """
 
     frames: int = 0
     """Frames of the video that came out."""
     objects: int = 0
     """Objects that were tracked."""
     decoding_seconds: float = 0.0
-    """Spent waiting for decoded frames, in all passes over the video."""
+    """Spent opening the video and decoding frames, in all passes over it."""
+    tracking_seconds: float = 0.0
+    """Spent tracking, without what it waited for frames."""
     encoding_seconds: float = 0.0
     """Spent drawing masks and writing files."""
     total_seconds: float = 0.0
@@ -34,11 +46,6 @@ class Metrics:
     """Most memory of the GPU that was held; 0 without one."""
 
     @property
-    def tracking_seconds(self) -> float:
-        """Spent on everything but decoding and encoding."""
-        return self.total_seconds - self.decoding_seconds - self.encoding_seconds
-
-    @property
     def frames_per_second(self) -> float:
         """Over the whole prediction."""
         return self.frames / self.total_seconds if self.total_seconds else 0.0
@@ -47,20 +54,35 @@ class Metrics:
         return (
             f"{self.frames} frames, {self.objects} objects in {self.total_seconds:.1f} s "
             f"({self.frames_per_second:.2f} frames per second): "
-            f"decoding {self.decoding_seconds:.1f} s, tracking {self.tracking_seconds:.1f} s, "
-            f"encoding {self.encoding_seconds:.1f} s; "
+            f"decoding {self.decoding_seconds:.1f} s, tracking {self.tracking_seconds:.1f} s and "
+            f"encoding {self.encoding_seconds:.1f} s at the same time; "
             f"memory at most {self.peak_memory_mb:.0f} MB, GPU {self.peak_gpu_memory_mb:.0f} MB"
         )
 
     @contextmanager
     def count_as(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to `{stage}_seconds`."""
-        name = f"{stage}_seconds"
+        """Add the time spent inside to `{stage}_seconds`.
+
+        Each stage is counted in one thread at a time.
+        """
         start = time.perf_counter()
         try:
             yield
         finally:
-            setattr(self, name, getattr(self, name) + time.perf_counter() - start)
+            self._add(stage, time.perf_counter() - start)
+
+    @contextmanager
+    def pause(self, stage: str) -> Iterator[None]:
+        """Leave the time spent inside out of a stage that is being counted around it."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._add(stage, start - time.perf_counter())
+
+    def _add(self, stage: str, seconds: float) -> None:
+        name = f"{stage}_seconds"
+        setattr(self, name, getattr(self, name) + seconds)
 
 
 class PeakMemory:
@@ -89,11 +111,11 @@ class PeakMemory:
 
 
 class TimedSource:
-    """A video whose decoding time is counted; otherwise the video itself."""
+    """A video with a timer around every step of reading; otherwise the video itself."""
 
-    def __init__(self, source: FrameSource, metrics: Metrics) -> None:
+    def __init__(self, source: FrameSource, timer: Timer) -> None:
         self._source = source
-        self._metrics = metrics
+        self._timer = timer
 
     @property
     def info(self) -> VideoInfo:
@@ -102,28 +124,31 @@ class TimedSource:
 
     def frames(self) -> Generator[Frame, None, None]:
         """Yield the source's frames."""
-        return self._timed(self._source.frames())
+        return timed(self._source.frames(), self._timer)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the source's frames of these indices."""
-        return self._timed(self._source.frames_at(indices))
+        return timed(self._source.frames_at(indices), self._timer)
 
     def frames_backward(self, last: int) -> Generator[Frame, None, None]:
         """Yield the source's frames from `last` to the first."""
-        return self._timed(self._source.frames_backward(last))
+        return timed(self._source.frames_backward(last), self._timer)
 
     def count_frames(self, limit: int) -> int:
         """Return the source's count."""
-        with self._metrics.count_as("decoding"):
+        with self._timer():
             return self._source.count_frames(limit)
 
-    def _timed(self, frames: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
-        try:
-            while True:
-                with self._metrics.count_as("decoding"):
-                    frame = next(frames, None)
-                if frame is None:
+
+def timed(items: Generator[T, None, None], timer: Timer) -> Generator[T, None, None]:
+    """Yield what a generator yields, with a timer around each of its steps."""
+    try:
+        while True:
+            with timer():
+                try:
+                    item = next(items)
+                except StopIteration:
                     return
-                yield frame
-        finally:
-            frames.close()
+            yield item
+    finally:
+        items.close()

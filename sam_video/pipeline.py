@@ -1,9 +1,10 @@
 """The one place that composes the others: a request goes in, files come out."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,18 +12,23 @@ from tqdm import tqdm
 
 from sam_video.checkpoints import resolve_checkpoint
 from sam_video.errors import PromptError, RequestError
-from sam_video.metrics import Metrics, PeakMemory, TimedSource
+from sam_video.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
 from sam_video.outputs import extra_sinks, primary_sink
 from sam_video.prompts import build_prompts, frame_outside_error
+from sam_video.read_ahead import ReadAhead
 from sam_video.request import Request
 from sam_video.selection import FrameSelection, select_frames
 from sam_video.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
 from sam_video.video import open_video
+from sam_video.write_behind import WriteBehind
 
 logger = logging.getLogger(__name__)
+
+MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
+"""How much may be between decoding and tracking, and again between tracking and writing."""
 
 
 def load_model(name: str, *, checkpoint: Path | None = None) -> SegmentationModel:
@@ -54,7 +60,8 @@ def segment_video(
     """Yield every frame of a video with the masks of the prompted objects.
 
     Args:
-        video: A file that FFmpeg or Pillow reads, or frames from elsewhere.
+        video: A file that FFmpeg or Pillow reads, or frames from elsewhere. A thread reads up to
+            four of them ahead, so that each must have an image of its own.
         prompts: At most one per object and frame; at least one that says where an object is.
         model: A checkpoint's name, or a loaded model to use again.
         track_backward: Also track from an object's first prompt back to the start.
@@ -80,7 +87,10 @@ def segment_video(
         frame_interval=frame_interval,
     )
     loaded = load_model(model) if isinstance(model, str) else model
-    with Tracker(loaded, selection, selection.renumbered(prompts)) as tracker:
+    with (
+        ReadAhead(selection, _queue_size(selection.info)) as source,
+        Tracker(loaded, source, selection.renumbered(prompts)) as tracker,
+    ):
         for masks in _track(tracker, selection.info, track_backward=track_backward):
             yield selection.original(masks)
 
@@ -90,6 +100,12 @@ def _check_frames(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
     num_frames = source.count_frames(last + 1)
     if last >= num_frames:
         raise frame_outside_error("frame_index", last, num_frames)
+
+
+def _queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
+    """Return how many frames may be between two threads: fewer where they are large."""
+    num_bytes = info.width * info.height * bytes_per_pixel
+    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 
 
 def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
@@ -145,44 +161,50 @@ class Session:
         Raises:
             PromptError, VideoError, CheckpointError: As `segment_video`.
         """
-        written: list[Path] = []
+        completed: list[Path] = []
         try:
-            for path in self._predict(request, folder):
-                written.append(path)
-                yield path
+            yield from self._predict(request, folder, completed)
         except BaseException:
-            for path in written:
+            for path in completed:
                 path.unlink(missing_ok=True)
             raise
 
-    def _predict(self, request: Request, folder: Path) -> Iterator[Path]:
+    def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
         self.metrics = metrics = Metrics()
         peak = PeakMemory()
+        decoding = partial(metrics.count_as, "decoding")
         with metrics.count_as("total"), ExitStack() as stack:
-            source = TimedSource(open_video(request.input_video), metrics)
+            with decoding():
+                source = TimedSource(open_video(request.input_video), decoding)
             if request.multimask_output and not source.info.is_still:
                 raise RequestError("multimask_output is true for a video; expected a still image")
             prompts = build_prompts(request, source)
             selection = _selection(request, source, prompts)
-            model = self._load(request.model)
+            ahead = stack.enter_context(ReadAhead(selection, _queue_size(source.info)))
             tracker = Tracker(
-                model,
-                selection,
+                self._load(request.model),
+                TimedSource(ahead, partial(metrics.pause, "tracking")),
                 selection.renumbered(prompts),
                 with_confidences=request.output_confidences,
             )
             stack.enter_context(tracker)
             metrics.objects = tracker.num_objects
             folder.mkdir(parents=True, exist_ok=True)
-            primary = stack.enter_context(primary_sink(request, source.info, prompts, folder))
-            extra = [stack.enter_context(s) for s in extra_sinks(request, source.info, folder)]
-            for masks in _mask_frames(tracker, selection, request, prompts):
+            primary = primary_sink(request, source.info, prompts, folder)
+            extra = list(extra_sinks(request, source.info, folder))
+            writer = WriteBehind(
+                [primary, *extra],
+                _queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),
+                completed=completed,
+                timer=partial(metrics.count_as, "encoding"),
+            )
+            stack.enter_context(writer)
+            frames = _mask_frames(tracker, selection, request, prompts)
+            for masks in timed(frames, partial(metrics.count_as, "tracking")):
                 metrics.frames += 1
                 is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
-                for sink in (primary, *extra) if is_drawn else extra:
-                    yield from _timed(metrics, sink.write, masks)
-            for sink in (primary, *extra):
-                yield from _timed(metrics, sink.finish)
+                yield from writer.write(masks, [primary, *extra] if is_drawn else extra)
+            yield from writer.finish()
         metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
         logger.info("%s", metrics)
 
@@ -205,7 +227,7 @@ def _selection(
 
 def _mask_frames(
     tracker: Tracker, selection: FrameSelection, request: Request, prompts: Sequence[ObjectPrompt]
-) -> Iterator[MaskFrame]:
+) -> Generator[MaskFrame, None, None]:
     """Yield the frames of a request, under their indices in the source."""
     is_backward = request.track_backward and not request.preview
     for masks in _track(tracker, selection.info, track_backward=is_backward):
@@ -218,9 +240,3 @@ def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFr
     """Leave out objects that have no prompt on the frame: without what lies between, they stray."""
     named = {p.object_id for p in prompts if p.frame_index == masks.frame.index}
     return replace(masks, objects=tuple(o for o in masks.objects if o.object_id in named))
-
-
-def _timed(metrics: Metrics, step: Callable[..., list[Path]], *arguments: MaskFrame) -> list[Path]:
-    """Let a sink do a step, and return the files that it completed."""
-    with metrics.count_as("encoding"):
-        return step(*arguments)

@@ -1,6 +1,11 @@
 """What all tests need of the process that they run in."""
 
 import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.workers import worker_threads
 
 
 def pytest_configure() -> None:
@@ -9,3 +14,10 @@ def pytest_configure() -> None:
     A shell makes what it starts in the background ignore interrupts, and that is inherited.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_worker_left() -> Iterator[None]:
+    """Fail if a thread of the package's outlives the test."""
+    yield
+    assert worker_threads() == []

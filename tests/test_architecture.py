@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 
 LAYERS = (
-    {"errors"},
+    {"errors", "worker"},
     {"types", "request"},
     {"prompts.named_prompt", "writers.sink", "writers.partial_file", "writers.filenames"},
     {"prompts.text", "prompts.json_list", "prompts.mask_zip", "prompts.names"},
@@ -25,7 +25,7 @@ LAYERS = (
     {"writers.images", "writers.videos", "writers.run_lengths"},
     {"writers.overlays", "writers.previews", "writers.candidates"},
     {"writers"},
-    {"outputs"},
+    {"outputs", "read_ahead", "write_behind"},
     {"pipeline"},
     {"__init__"},
     {"cli"},

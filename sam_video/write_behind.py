@@ -1,0 +1,129 @@
+"""Masks are drawn and written while the next ones are tracked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Self
+
+from sam_video.metrics import Timer
+from sam_video.types import MaskFrame
+from sam_video.worker import POLL_SECONDS, Worker, polled
+from sam_video.writers.sink import Sink
+
+
+class WriteBehind:
+    """Hands frames to sinks in a thread of its own, in order, and their files back to the caller.
+
+    A context manager. A slow sink blocks the caller in the end; the error of a sink is raised in
+    the caller's next step. Leaving before `finish` is done ends the thread wherever it is, and no
+    sink is in use afterwards. From entering to leaving, the sinks belong to the thread, which also
+    leaves their contexts.
+
+    Args:
+        sinks: All that will be written to.
+        size: How many frames may be in work or wait for it, at least 1.
+        completed: Every complete file is added to it at once, before it is handed back.
+        timer: Entered around every step of a sink.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        size: int,
+        *,
+        completed: list[Path],
+        timer: Timer = nullcontext,
+    ) -> None:
+        assert size > 0, size
+        self._sinks = sinks
+        self._timer = timer
+        self._completed = completed
+        self._worker = Worker(self._work, self._clean_up)
+        self._frames: SimpleQueue[tuple[MaskFrame, Sequence[Sink]] | None] = SimpleQueue()
+        self._files: SimpleQueue[Path | None] = SimpleQueue()
+        self._room: SimpleQueue[bool] = SimpleQueue()
+        for _ in range(size):
+            self._room.put(True)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for sink in self._sinks:
+                stack.enter_context(sink)
+            self._entered = stack.pop_all()
+        self._worker.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.stop()
+
+    def write(self, masks: MaskFrame, sinks: Sequence[Sink]) -> Iterator[Path]:
+        """Have a frame written to some of the sinks; yield the files completed meanwhile.
+
+        It must be iterated to its end: it waits until there is room for the frame.
+        """
+        while not self._has_room():
+            yield from self._new_files()
+        self._frames.put((masks, sinks))
+        yield from self._new_files()
+
+    def finish(self) -> Iterator[Path]:
+        """Have all sinks finish, and yield the files that are completed until then."""
+        self._frames.put(None)
+        while (path := polled(self._files)) is not None:
+            yield path
+        self._end()
+
+    def _has_room(self) -> bool:
+        with suppress(Empty):
+            return self._room.get(timeout=POLL_SECONDS)
+        return False
+
+    def _new_files(self) -> Iterator[Path]:
+        while True:
+            try:
+                path = self._files.get_nowait()
+            except Empty:
+                return
+            if path is None:  # the last one, before it was asked for
+                self._end()
+            else:
+                yield path
+
+    def _end(self) -> None:
+        self._worker.stop()
+        if self._worker.error is not None:
+            raise self._worker.error
+
+    def _work(self) -> None:
+        while self._write_next():
+            self._room.put(True)
+        if not self._worker.is_stopping:
+            for sink in self._sinks:
+                self._do(sink.finish)
+
+    def _write_next(self) -> bool:
+        """Write the next frame and forget it; return whether there was one."""
+        frame = polled(self._frames, lambda: self._worker.is_stopping)
+        if frame is None:
+            return False
+        masks, sinks = frame
+        for sink in sinks:
+            self._do(sink.write, masks)
+        return True
+
+    def _do(self, step: Callable[..., list[Path]], *arguments: MaskFrame) -> None:
+        with self._timer():
+            paths = step(*arguments)
+        self._completed.extend(paths)
+        for path in paths:
+            self._files.put(path)
+
+    def _clean_up(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                self._entered.close()
+            else:
+                self._entered.__exit__(type(error), error, error.__traceback__)
+        finally:
+            self._files.put(None)
