@@ -373,7 +373,7 @@ def test_a_slow_writer_slows_reading(overlapping: Overlapping, tmp_path: Path) -
     ahead: list[int] = []
 
     def step(index: int) -> None:
-        time.sleep(0.01)
+        time.sleep(0.03)
         ahead.append(overlapping.num_read - index)
 
     overlapping.on_write = step

@@ -33,7 +33,10 @@ def test_work_and_its_cleaning_up_run_in_one_other_thread() -> None:
     assert worker.error is None
 
 
-def test_work_that_looks_is_asked_to_stop_and_not_interrupted() -> None:
+def test_work_that_looks_is_asked_to_stop_and_not_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sam_video.worker.POLL_SECONDS", PATIENCE_SECONDS)
     done = []
 
     def work() -> None:
