@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 SCORES_PER_CHUNK = 1 << 22
-"""Scores held at a time on a CPU: fewer make small matrix products, more overflow caches."""
+"""Scores held at a time on a CPU: fewer make small matrix products, more overflow its caches."""
+QUERIES_PER_BLOCK, KEYS_PER_BLOCK = 512, 1024
+"""Size of the blocks of scores, for the many keys of large networks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,14 +82,43 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 def attend_one(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> None:
     """Do as `attend` for one object, on a CPU, with scores that stay in its caches."""
-    rows = max(1, min(len(queries), SCORES_PER_CHUNK // len(keys)))
+    is_large = len(keys) > 4 * KEYS_PER_BLOCK and queries.dtype is torch.float32
+    if is_large:
+        rows = QUERIES_PER_BLOCK
+    else:
+        rows = max(1, min(len(queries), SCORES_PER_CHUNK // len(keys)))
+    chunks = zip(queries.split(rows), out.split(rows), strict=True)
+    if is_large:
+        for chunk, averages in chunks:
+            attend_in_blocks(chunk, keys, values, averages)
+        return
     scores = queries.new_empty(rows, len(keys))
-    for first in range(0, len(queries), rows):
-        chunk = queries[first : first + rows]
+    for chunk, averages in chunks:
         weights = scores[: len(chunk)]
         torch.mm(chunk, keys.t(), out=weights)
         torch.softmax(weights, dim=-1, out=weights)
-        torch.mm(weights, values, out=out[first : first + rows])
+        torch.mm(weights, values, out=averages)
+
+
+def attend_in_blocks(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> None:
+    """Average over one block of keys after the other, as FlashAttention does (Dao et al., 2022).
+
+    The largest score so far is kept for each query, and what was added up is scaled to it anew.
+    """
+    scores = queries.new_empty(len(queries), KEYS_PER_BLOCK)
+    largest = queries.new_full((len(queries), 1), -torch.inf)
+    total = torch.zeros_like(largest)
+    out.zero_()
+    blocks = zip(keys.split(KEYS_PER_BLOCK), values.split(KEYS_PER_BLOCK), strict=True)
+    for block, block_values in blocks:
+        weights = scores if len(block) == KEYS_PER_BLOCK else scores.new_empty(len(out), len(block))
+        torch.mm(queries, block.t(), out=weights)
+        before, largest = largest, torch.maximum(largest, weights.amax(dim=1, keepdim=True))
+        weights.sub_(largest).exp_()
+        rescaled = (before - largest).exp_()
+        total.mul_(rescaled).add_(weights.sum(dim=1, keepdim=True))
+        out.mul_(rescaled).addmm_(weights, block_values)
+    out.div_(total)
 
 
 def to_tokens(maps: Tensor) -> Tensor:
