@@ -51,3 +51,22 @@ def test_a_file_that_is_no_checkpoint_fails(tmp_path: Path, name: str) -> None:
 
 def test_a_small_network_stays_in_float32_on_a_cpu() -> None:
     assert default_dtype(build_network("pocket"), torch.device("cpu")) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ("avx2 amx_bf16", torch.bfloat16),
+        ("avx512f avx512_bf16", torch.bfloat16),
+        ("avx2 avx512f", torch.float32),
+    ],
+)
+def test_a_large_network_takes_bfloat16_where_the_cpu_has_it(
+    flags: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "read_text", lambda _: f"flags : {flags}\n")
+    network = build_network("pocket")
+    network.image_size = 1024
+    assert default_dtype(network, torch.device("cpu")) is dtype
