@@ -1,7 +1,8 @@
 """Clips and prompts for measurements."""
 
 from collections.abc import Sequence
-from itertools import islice
+from contextlib import closing
+from itertools import cycle, islice
 from pathlib import Path
 
 from examples.sample_clip import draw_sample
@@ -9,14 +10,18 @@ from sam_video.types import Click, ObjectPrompt, RGBImage
 from sam_video.video import open_video
 
 
-def read_images(path: Path | None, count: int) -> list[RGBImage]:
-    """Return the first images of a video, or of the project's drawn sample clip."""
+def read_images(path: Path | None, count: int | None) -> list[RGBImage]:
+    """Return the first images of a video, or of the project's drawn sample clip.
+
+    Args:
+        path: The video; None is the sample clip, which begins again when it ends.
+        count: How many; None is all that there are.
+    """
     if path is None:
-        return [image for image, _ in islice(draw_sample(), count)]
-    frames = open_video(path).frames()
-    images = [frame.image for frame in islice(frames, count)]
-    frames.close()
-    return images
+        drawn = [image for image, _ in islice(draw_sample(), count)]
+        return list(islice(cycle(drawn), count or len(drawn)))
+    with closing(open_video(path).frames()) as frames:
+        return [frame.image for frame in islice(frames, count)]
 
 
 def clicked_objects(width: int, height: int, count: int) -> Sequence[ObjectPrompt]:

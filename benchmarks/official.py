@@ -32,11 +32,21 @@ def seeded_network(name: str, seed: int = 0) -> SAM2Base:
     return network
 
 
-def official_predictor(name: str, network: SAM2Base) -> SAM2VideoPredictor:
-    """Build the official predictor with the weights of `network`, without hole filling."""
+def official_predictor(
+    name: str, network: SAM2Base, *, is_compiled: bool = False
+) -> SAM2VideoPredictor:
+    """Build the official predictor with the weights of `network`, without hole filling.
+
+    Args:
+        name: The network's name.
+        network: What to take the weights of.
+        is_compiled: Build the variant that `vos_optimized` stands for, for CUDA.
+    """
+    kind = "SAM2VideoPredictorVOS" if is_compiled else "SAM2VideoPredictor"
     predictor = build_network(
         name,
-        _target_="sam2.sam2_video_predictor.SAM2VideoPredictor",
+        _target_=f"sam2.sam2_video_predictor.{kind}",
+        compile_image_encoder=is_compiled,
         fill_hole_area=0,
         add_all_frames_to_correct_as_cond=True,
     )

@@ -1,0 +1,83 @@
+"""Where the time of a frame goes."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from benchmarks.runs import our_file
+from sam_video.encoder import VideoEncoder
+from sam_video.model import SegmentationModel
+from sam_video.types import ObjectPrompt
+
+T = TypeVar("T")
+PARTS = {
+    "encode_image": "image encoder, resizing among it",
+    "with_memory": "memory attention",
+    "decode": "mask decoder",
+    "encode_memory": "memory encoder",
+    "masks_of": "masks at the video's size, and transfer",
+}
+"""What each verb of the model stands for."""
+
+
+class Clock:
+    """Adds up the time spent in callables, by the clock; a GPU is waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def watch(self, part: str, call: Callable[..., T]) -> Callable[..., T]:
+        """Return the same callable, timed."""
+
+        @wraps(call, updated=())
+        def timed(*arguments: Any, **options: Any) -> T:
+            started = self._now()
+            try:
+                return call(*arguments, **options)
+            finally:
+                self.seconds[part] += self._now() - started
+
+        return timed
+
+
+@contextmanager
+def watched(clock: Clock, model: SegmentationModel) -> Iterator[None]:
+    """Time the model's verbs, and the writing of videos, while the context lasts."""
+    places: list[tuple[Any, str, str]] = [(model, verb, part) for verb, part in PARTS.items()]
+    places.append((VideoEncoder, "write", "writing the video"))
+    replaced = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for owner, name, part in places:
+        setattr(owner, name, clock.watch(part, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for owner, name, call in replaced:
+            setattr(owner, name, call)
+
+
+def print_breakdown(
+    model: SegmentationModel, video: Path, prompts: Sequence[ObjectPrompt], num_frames: int
+) -> None:
+    """Track a file with ours, write its masks, and print what each part took per frame."""
+    clock = Clock(model.device)
+    started = time.perf_counter()
+    with watched(clock, model):
+        for _ in our_file(model, video, prompts, video.with_name("masks.mp4")):
+            pass
+    total = time.perf_counter() - started
+    clock.seconds["all else, decoding among it"] = total - sum(clock.seconds.values())
+    print(f"{len(prompts)} objects: {total / num_frames * 1e3:.1f} ms per frame")
+    for part, seconds in sorted(clock.seconds.items(), key=lambda x: -x[1]):
+        print(f"  {part:42} {seconds / num_frames * 1e3:8.1f} ms {seconds / total:6.1%}")
