@@ -37,7 +37,7 @@ _SAM2 = (  # name, bytes, SHA-256
     ("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
     ("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
 )
-_POCKET_SHA256 = "ad0a77bab8c3904ae1aaf04c61538eeae38b562cff6e9caefdc2da1c4b11a5c6"
+_POCKET_SHA256 = "53a762d77a39beb3afaedde19e3193d76e81360f9d7ea3ae3664da279a94d9d1"
 
 
 def _published(name: str, num_bytes: int, sha256: str) -> Checkpoint:
