@@ -21,9 +21,11 @@ from sam_video.video import open_video
 CLIP = Path(__file__).parents[2] / "shared" / "data" / "vos" / "bear" / "video.mp4"
 MAX_LOGIT_DIFFERENCE = 1e-4
 MAX_DIFFERING_PIXELS = 2
+"""In a frame, on average. Rounding decides which pixels differ, and that depends on the CPU: of
+some 40 pixels of a frame the logit is within `MAX_LOGIT_DIFFERENCE` of 0."""
 
-Result = tuple[dict[str, torch.Tensor], dict[str, BoolMask]]
-"""Of one frame: mask logits `(h, w)` at low resolution and masks `(H, W)`, by object."""
+LowLogits = dict[str, torch.Tensor]
+"""Of one frame: mask logits `(1, h, w)` at low resolution, by object."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class RecordingTracker(Tracker):
         return masks
 
 
-def ours(network: SAM2Base, images: list[RGBImage], case: Case) -> Iterator[tuple[int, Result]]:
-    """Yield frame indices and results, in the order of tracking."""
+def ours(
+    network: SAM2Base, images: list[RGBImage], case: Case
+) -> Iterator[tuple[int, LowLogits, dict[str, BoolMask]]]:
+    """Yield frame indices, logits and `(H, W)` masks, in the order of tracking."""
     model = SegmentationModel(network, device=torch.device("cpu"), dtype=torch.float32)
     prompts = (*case.prompts, *case.corrections)
     with RecordingTracker(model, FrameList(images), prompts) as tracker:
@@ -97,14 +101,16 @@ def ours(network: SAM2Base, images: list[RGBImage], case: Case) -> Iterator[tupl
             index = masks.frame.index
             logits = backward.get(index, tracker.logits)
             if case.is_backward == (index in backward):
-                yield index, (dict(logits), {o.object_id: o.mask for o in masks.objects})
+                yield index, dict(logits), {o.object_id: o.mask for o in masks.objects}
 
 
-def official(network: SAM2Base, images: list[RGBImage], case: Case, name: str) -> dict[int, Result]:
-    """Return the official predictor's results by frame index."""
+def official(
+    network: SAM2Base, images: list[RGBImage], case: Case, name: str
+) -> dict[int, tuple[LowLogits, dict[str, torch.Tensor]]]:
+    """Return the official predictor's logits, low and `(H, W)`, by frame index."""
     predictor = official_predictor(name, network)
     state = start(predictor, images)
-    results: dict[int, Result] = {}
+    results: dict[int, tuple[LowLogits, dict[str, torch.Tensor]]] = {}
 
     def propagate(first: int) -> None:
         steps = predictor.propagate_in_video(state, first, reverse=case.is_backward)
@@ -114,8 +120,7 @@ def official(network: SAM2Base, images: list[RGBImage], case: Case, name: str) -
                 for outputs in state["output_dict_per_obj"].values()
             ]
             low = {n: o["pred_masks"][0, 0] for n, o in zip(names, outputs, strict=True)}
-            masks = (logits[:, 0] > 0).numpy()
-            results[index] = (low, dict(zip(names, masks, strict=True)))
+            results[index] = (low, dict(zip(names, logits[:, 0], strict=True)))
 
     for prompt in case.prompts:
         add(predictor, state, prompt)
@@ -132,19 +137,22 @@ def assert_same_masks(name: str, case: Case) -> None:
         pytest.skip(f"needs the clip {CLIP.parent.name}/{CLIP.name} of the shared test data")
     images = [frame.image for frame in islice(open_video(CLIP).frames(), case.num_frames)]
     network = seeded_network(name)
-    expected = official(network, images, case, name)
-    compared = 0
-    for index, (logits, masks) in ours(network, images, case):
-        expected_logits, expected_masks = expected[index]
-        assert masks.keys() == expected_masks.keys()
-        for object_id, expected_logit in expected_logits.items():
-            difference = (logits[object_id] - expected_logit).abs().max().item()
+    official_logits = official(network, images, case, name)
+    differing = compared = 0
+    for index, low_logits, masks in ours(network, images, case):
+        expected_low, expected = official_logits[index]
+        assert masks.keys() == expected.keys()
+        for object_id, mask in masks.items():
+            difference = (low_logits[object_id] - expected_low[object_id]).abs().max().item()
             assert difference <= MAX_LOGIT_DIFFERENCE, f"frame {index}, {object_id}"
-        differing = sum(int((masks[o] != expected_masks[o]).sum()) for o in masks)
-        assert differing <= MAX_DIFFERING_PIXELS, f"frame {index}"
+            differs = torch.from_numpy(mask) != (expected[object_id] > 0)
+            doubtful = expected[object_id].abs() <= MAX_LOGIT_DIFFERENCE
+            assert not (differs & ~doubtful).any(), f"frame {index}, {object_id}"
+            differing += int(differs.sum())
         assert 0.01 < np.mean(list(masks.values())) < 0.99, "nothing to compare"
         compared += 1
     assert compared >= 12
+    assert differing <= MAX_DIFFERING_PIXELS * compared
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
