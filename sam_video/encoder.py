@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.errors import VideoError
+from sam_video.partial_file import partial_path
+from sam_video.worker import POLL_SECONDS
 
 ENCODERS = ("libx264", "libvpx-vp9")
 """What the ffmpeg program must have, by its own names."""
-
-POLL_SECONDS = 0.1
-"""Waiting is cut into pieces this long, so that a prediction can be cancelled between them."""
 
 LAST_WORDS_SECONDS = 5
 """How long a program that closed its input may take to say why."""
@@ -112,7 +111,7 @@ class VideoEncoder:
         has_alpha: bool = False,
     ) -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = partial_path(path)
         self._shape = (height, width, 4 if has_alpha else 3)
         self._frame_rate = frame_rate
         self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)

@@ -1,7 +1,25 @@
-"""A file that is written over many calls and has its name only once it is complete."""
+"""Files that have their names only once they are complete."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
+
+
+def partial_path(path: Path) -> Path:
+    """Return the hidden name beside `path` under which it is written."""
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
+    partial = partial_path(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class PartialFile:
@@ -13,7 +31,7 @@ class PartialFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = partial_path(path)
 
     def __enter__(self) -> Self:
         self._file = self._partial.open("wb")

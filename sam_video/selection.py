@@ -116,8 +116,8 @@ def select_frames(
     if source.info.is_still:
         return FrameSelection(source, range(1))
     start = max(0, start_frame)
-    num_frames = source.count_frames(start + 1)
-    if num_frames <= start:
+    # There is a first frame in any case.
+    if start > 0 and (num_frames := source.count_frames(start + 1)) <= start:
         raise RequestError(
             f"start_frame is {start_frame}; expected a frame from 0 to {num_frames - 1}"
         )

@@ -11,7 +11,7 @@ MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 LAYERS = (
     {"errors", "worker"},
     {"types", "request"},
-    {"prompts.named_prompt", "writers.sink", "writers.partial_file", "writers.filenames"},
+    {"prompts.named_prompt", "writers.sink", "partial_file", "writers.filenames"},
     {"prompts.text", "prompts.json_list", "prompts.mask_zip", "prompts.names"},
     {"prompts.build"},
     {"prompts"},
@@ -20,7 +20,7 @@ LAYERS = (
     {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder"},
     {"decoder", "model", "checkpoints"},
     {"video", "audio", "tracker"},
-    {"writers.columns", "writers.coco", "writers.stored_zip"},
+    {"writers.columns", "writers.coco", "writers.stored_zip", "writers.pictures"},
     {"writers.youtube_vis", "writers.start_length", "writers.boxes", "writers.zips"},
     {"writers.images", "writers.videos", "writers.run_lengths"},
     {"writers.overlays", "writers.previews", "writers.candidates"},

@@ -17,6 +17,7 @@ from sam_video.errors import RequestError
 from sam_video.pipeline import Session, segment_video
 from sam_video.request import Request
 from sam_video.types import BoolMask, Click, ObjectPrompt
+from tests.alpha_video import decode_alpha
 from tests.clips import draw_clip
 
 SIZE = (192, 128)
@@ -174,12 +175,10 @@ def test_an_alpha_video_is_transparent_where_the_objects_are_not(
     with av.open(tmp_path / "output_video.webm") as container:
         stream = container.streams.video[0]
         assert stream.metadata["ALPHA_MODE"] == "1"
-        decoder = av.CodecContext.create("libvpx-vp9", "r")
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        frames = [frame for packet in packets for frame in decoder.decode(packet)]
+    frames = decode_alpha(tmp_path / "output_video.webm")
     assert len(frames) == NUM_FRAMES
     for index, frame in enumerate(frames):
-        alpha = frame.to_ndarray(format="rgba")[..., 3] >= 128
+        alpha = frame[..., 3] >= 128
         union = np.logical_or.reduce(list(masks[index].values()))
         assert (alpha & union).sum() / (alpha | union).sum() > 0.97
 

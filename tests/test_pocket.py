@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.davis import jaccard
 from examples.sample_clip import CLICKS, OBJECTS, draw_sample
 from sam_video import Click, FrameList, ObjectPrompt, segment_video
 from sam_video.types import BoolMask, Box
@@ -37,8 +38,7 @@ def test_it_follows_the_objects_of_the_sample_clip(prompts: list[ObjectPrompt]) 
     for masks in segment_video(FrameList([i for i, _ in SAMPLE]), prompts, model="pocket"):
         for found in masks.objects:
             expected = truth(masks.frame.index, found.object_id)
-            common, either = found.mask & expected, found.mask | expected
-            scores[found.object_id].append(float(common.sum() / either.sum()))
+            scores[found.object_id].append(jaccard(found.mask, expected))
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     assert set(means) == set(OBJECTS)
     assert min(means.values()) >= 0.85, means

@@ -6,8 +6,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from sam_video.partial_file import PartialFile
 from sam_video.types import BoolMask, MaskFrame
-from sam_video.writers.partial_file import PartialFile
 from sam_video.writers.sink import json_bytes
 
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Self
 
-import cv2
+import numpy as np
 
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.sink import appearing
+from sam_video.writers.pictures import write_picture
 
 
 class CandidateWriter:
@@ -38,10 +38,7 @@ class CandidateWriter:
             name = self._names.of(item.object_id)
             for number, candidate in enumerate(item.candidates, start=1):
                 path = self._folder / f"candidate_{name}_{number}.png"
-                encoded, data = cv2.imencode(".png", candidate.mask.astype("uint8") * 255)
-                assert encoded
-                with appearing(path) as partial:
-                    partial.write_bytes(data.tobytes())
+                write_picture(path, candidate.mask.astype(np.uint8) * np.uint8(255))
                 paths.append(path)
         return paths
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sam_video import rle
+from sam_video.partial_file import appearing
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers.sink import appearing, json_bytes
+from sam_video.writers.sink import json_bytes
 
 
 class CocoWriter:

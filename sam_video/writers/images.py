@@ -1,18 +1,12 @@
 """Masks as one image per frame."""
 
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
-
-import cv2
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from typing import Self
 
 from sam_video.errors import RequestError
 from sam_video.render import render
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.sink import appearing
+from sam_video.writers.pictures import write_picture
 
 MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}
 """Largest width or height that the format can hold; png holds any frame."""
@@ -68,42 +62,9 @@ class ImageSequenceWriter:
         """Write one image and return its path."""
         image = render(masks, self._mask_type, self._annotation_type)
         path = self._folder / f"frame_{masks.frame.index:05d}.{self._image_format}"
-        data = _encode_image(image, self._image_format, self._quality)
-        with appearing(path) as partial:
-            partial.write_bytes(data)
+        write_picture(path, image, self._quality)
         return [path]
 
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
-
-
-def _encode_image(image: npt.NDArray[np.uint8], image_format: str, quality: int) -> bytes:
-    """Encode `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` RGBA; webp has loss in RGB alone."""
-    if image_format == "webp":
-        return _encode_webp(image, quality)
-    # Left to itself, OpenCV writes png in the fastest of its ways.
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if image_format == "jpg" else []
-    encoded, data = cv2.imencode(f".{image_format}", _to_opencv(image), parameters)
-    assert encoded
-    return data.tobytes()
-
-
-def _to_opencv(image: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Put channels in the order in which OpenCV has them."""
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-
-
-def _encode_webp(image: npt.NDArray[np.uint8], quality: int) -> bytes:
-    # Method 2 takes half the time of OpenCV's 4, which cannot be changed, for 4 % larger files.
-    options: dict[str, Any] = {"method": 2, "quality": quality}
-    if image.ndim == 2:
-        options = {"method": 2, "lossless": True, "quality": 0}
-    elif image.shape[2] == 4:
-        # Of a photograph without loss, method 0 takes a third of the time of 2, for 20 % more.
-        options = {"method": 0, "lossless": True, "exact": True, "quality": 0}
-    data = BytesIO()
-    Image.fromarray(image).save(data, "webp", **options)
-    return data.getvalue()

@@ -7,10 +7,10 @@ from typing import Self
 
 from sam_video.audio import add_sound
 from sam_video.encoder import VideoEncoder
+from sam_video.partial_file import appearing
 from sam_video.render import highlighted
 from sam_video.timeline import Timeline
 from sam_video.types import MaskFrame, RGBImage, VideoInfo
-from sam_video.writers.sink import appearing
 
 
 class OverlayWriter:

@@ -11,7 +11,7 @@ import numpy as np
 from sam_video.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
 from sam_video.render import colour_of, highlighted
 from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
-from sam_video.writers.sink import appearing
+from sam_video.writers.pictures import write_picture
 
 UNKNOWN: Colour = (90, 90, 90)
 """For the name of an object that has no mask on the frame."""
@@ -46,10 +46,7 @@ class PreviewWriter:
         index = masks.frame.index
         image = _draw(masks, self._prompts_on.get(index, []))
         path = self._folder / f"preview_{index:05d}.png"
-        encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        assert encoded
-        with appearing(path) as partial:
-            partial.write_bytes(data.tobytes())
+        write_picture(path, image)
         return [path]
 
     def finish(self) -> list[Path]:

@@ -1,12 +1,10 @@
-"""What every writer is, and how a file of theirs appears.
+"""What every writer is.
 
 A file is there complete under its own name, or not at all; memory does not grow with the number
 of frames.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -37,17 +35,6 @@ class Sink(Protocol):
     def finish(self) -> list[Path]:
         """Complete what the last frame has left open, and return those files."""
         ...
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -4,10 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import IO, Self
 
+from sam_video.partial_file import appearing
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.coco import mask_entry, rounded
 from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
-from sam_video.writers.sink import appearing, json_bytes
+from sam_video.writers.sink import json_bytes
 
 
 class YouTubeVisWriter:

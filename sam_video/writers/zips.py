@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam_video.partial_file import PartialFile
 from sam_video.types import MaskFrame, ObjectMask
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.partial_file import PartialFile
+from sam_video.writers.pictures import encode_picture
 from sam_video.writers.stored_zip import StoredZip
 
 
@@ -59,9 +59,7 @@ class ObjectZipWriter:
         """Add the images of one frame; the zip is not complete before `finish`."""
         for item in masks.objects:
             name = f"{masks.frame.index}_{self._names.of(item.object_id)}.png"
-            encoded, data = cv2.imencode(".png", self._image_of(item))
-            assert encoded
-            self._archive.add(name, data.tobytes())
+            self._archive.add(name, encode_picture(self._image_of(item), "png"))
         return []
 
     def finish(self) -> list[Path]:

@@ -1,0 +1,58 @@
+"""One image as a file."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam_video.partial_file import appearing
+
+Picture = npt.NDArray[np.uint8]
+
+
+def write_picture(path: Path, image: Picture, quality: int = 0) -> None:
+    """Write an image in the format of the path's suffix, as `encode_picture` does."""
+    data = encode_picture(image, path.suffix.removeprefix("."), quality)
+    with appearing(path) as partial:
+        partial.write_bytes(data)
+
+
+def encode_picture(image: Picture, image_format: str, quality: int = 0) -> bytes:
+    """Encode an image; webp has loss in RGB alone.
+
+    Args:
+        image: `(H, W)` gray, `(H, W, 3)` RGB or `(H, W, 4)` RGBA uint8.
+        image_format: `webp`, `jpg` or `png`.
+        quality: 0 to 100, of jpg and lossy webp.
+    """
+    if image_format == "webp":
+        return _encode_webp(image, quality)
+    # Left to itself, OpenCV writes png in the fastest of its ways.
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if image_format == "jpg" else []
+    encoded, data = cv2.imencode(f".{image_format}", _to_opencv(image), parameters)
+    assert encoded
+    return data.tobytes()
+
+
+def _to_opencv(image: Picture) -> npt.NDArray[Any]:
+    """Put channels in the order in which OpenCV has them."""
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+
+
+def _encode_webp(image: Picture, quality: int) -> bytes:
+    # Method 2 takes half the time of OpenCV's 4, which cannot be changed, for 4 % larger files.
+    options: dict[str, Any] = {"method": 2, "quality": quality}
+    if image.ndim == 2:
+        options = {"method": 2, "lossless": True, "quality": 0}
+    elif image.shape[2] == 4:
+        # Of a photograph without loss, method 0 takes a third of the time of 2, for 20 % more.
+        options = {"method": 0, "lossless": True, "exact": True, "quality": 0}
+    data = BytesIO()
+    Image.fromarray(image).save(data, "webp", **options)
+    return data.getvalue()
