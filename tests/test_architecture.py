@@ -10,6 +10,7 @@ MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 
 LAYERS = (
     {"errors", "worker"},
+    {"limits"},
     {"types", "request"},
     {"prompts.named_prompt", "writers.sink", "partial_file", "writers.filenames"},
     {"prompts.text", "prompts.json_list", "prompts.mask_zip", "prompts.names"},

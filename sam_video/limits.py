@@ -1,0 +1,79 @@
+"""How much one request may ask for; an environment variable sets each limit."""
+
+import os
+from dataclasses import dataclass
+
+from sam_video.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound on what a request may make the machine do; in a message it stands as `{limit}`."""
+
+    variable: str
+    """The environment variable that sets it, to a whole number of 1 or more."""
+    default: int
+    meaning: str
+    """What it counts, with the unit."""
+
+    @property
+    def value(self) -> int:
+        """The bound in force.
+
+        Raises:
+            RequestError: The variable is set to something else than a number of 1 or more.
+        """
+        text = os.environ.get(self.variable, "").strip()
+        if not text:
+            return self.default
+        if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+            raise RequestError(
+                f"{self.variable} is {text[:100]!r}; expected a whole number of 1 or more"
+            )
+        return int(text)
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.variable})"
+
+
+MAX_FRAME_PIXELS = Limit(
+    "SAM_VIDEO_MAX_FRAME_PIXELS", 8192 * 8192, "pixels of a frame, width times height"
+)
+MAX_FRAMES = Limit("SAM_VIDEO_MAX_FRAMES", 100_000, "frames of a video that are processed")
+MAX_SECONDS = Limit("SAM_VIDEO_MAX_SECONDS", 24 * 3600, "seconds of a video that are processed")
+MAX_OBJECTS = Limit("SAM_VIDEO_MAX_OBJECTS", 1_000, "objects of a request")
+MAX_PROMPTS = Limit(
+    "SAM_VIDEO_MAX_PROMPTS", 10_000, "clicks, boxes and masks of a request, each kind"
+)
+MAX_ZIP_MEMBERS = Limit("SAM_VIDEO_MAX_ZIP_MEMBERS", 10_000, "files and folders of a zip of masks")
+MAX_ZIP_BYTES = Limit(
+    "SAM_VIDEO_MAX_ZIP_BYTES", 512 * 2**20, "bytes of all masks of a zip, decompressed"
+)
+MAX_DECODER_BYTES = Limit(
+    "SAM_VIDEO_MAX_DECODER_BYTES", 2 * 2**30, "bytes of memory for reading a file"
+)
+MAX_STALL_SECONDS = Limit(
+    "SAM_VIDEO_MAX_STALL_SECONDS", 15, "seconds in which reading a file gets no further"
+)
+
+LIMITS = (
+    MAX_FRAME_PIXELS,
+    MAX_FRAMES,
+    MAX_SECONDS,
+    MAX_OBJECTS,
+    MAX_PROMPTS,
+    MAX_ZIP_MEMBERS,
+    MAX_ZIP_BYTES,
+    MAX_DECODER_BYTES,
+    MAX_STALL_SECONDS,
+)
+
+
+def check_limits() -> None:
+    """Read every variable once, so that a mistake in one shows when the model is set up.
+
+    Raises:
+        RequestError: A variable is not a number of 1 or more.
+    """
+    for limit in LIMITS:
+        _ = limit.value
