@@ -55,6 +55,7 @@ class SegmentationModel:
         self.dtype = dtype or default_dtype(network, self.device)
         self._network = network.to(self.device).eval()
         self._size: int = network.image_size
+        self._num_cores = torch.get_num_threads()
         self._prepare_parts()
 
     @torch.inference_mode()
@@ -67,6 +68,18 @@ class SegmentationModel:
         self._mask_decoder = MaskDecoder(self._network, dtype=self.dtype)
         sparse, dense = self._network.sam_prompt_encoder(self._no_points(1), None, None)
         self._no_prompt: tuple[Tensor, Tensor] = sparse, dense[..., :1, :1]
+
+    @property
+    def num_workers(self) -> int:
+        """How many batches of objects it is worth tracking side by side.
+
+        On a CPU one for each core: most operations are too small to be divided among several.
+        """
+        return self._num_cores if self.device.type == "cpu" else 1
+
+    def share_cores(self, num_threads: int) -> None:
+        """Let operations of the current thread use an equal part of the CPU's cores."""
+        torch.set_num_threads(max(1, self._num_cores // num_threads))
 
     def _precision(self) -> AbstractContextManager[None]:
         return torch.autocast(

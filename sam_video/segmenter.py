@@ -35,9 +35,28 @@ class Prediction:
     predicted_ious: Tensor
     """`(N,)` float32."""
 
+    def row(self, row: int) -> "Prediction":
+        """Return what is predicted for one of the objects, as of one."""
+        chosen = slice(row, row + 1)
+        return Prediction(
+            self.mask_logits[chosen],
+            self.pointers[chosen],
+            self.object_score_logits[chosen],
+            self.predicted_ious[chosen],
+        )
+
 
 class Segmenter(Protocol):
-    """What the tracker asks of a model."""
+    """What the tracker asks of a model; any number of threads may ask at a time."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many batches of objects it is worth tracking side by side, in threads."""
+        ...
+
+    def share_cores(self, num_threads: int) -> None:
+        """Let calls by the current thread use its part of the CPU, which so many threads share."""
+        ...
 
     def encode_image(self, image: RGBImage) -> ImageFeatures:
         """Run the image encoder on a frame of any size."""

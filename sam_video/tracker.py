@@ -5,19 +5,26 @@ then each object that enters late is tracked backward from its first prompt, its
 disk; then all objects are tracked forward and every frame is yielded, in order. Objects do not
 influence one another, and the forward pass does not depend on the backward one. Nothing is kept in
 memory per frame of the video.
+
+Threads share the work: one encodes the images of the frames ahead, others track parts of the
+objects side by side.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Self, TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from typing import Self
 
+from sam_video.crew import Crew
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
 from sam_video.prompts import frame_outside_error
+from sam_video.read_ahead import ahead
 from sam_video.segmenter import ImageFeatures, Prediction, Segmenter
 from sam_video.spool import MaskSpool
+from sam_video.tracked_object import TrackedObject, batches, grouped
 from sam_video.types import (
     Candidate,
     Frame,
@@ -30,30 +37,8 @@ from sam_video.types import (
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""
 
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(slots=True, eq=False)
-class TrackedObject:
-    """What is known of one object while it is tracked in one direction."""
-
-    object_id: str
-    object_index: int
-    first_frame: int
-    """Index of the first frame that has something positive for it."""
-    bank: MemoryBank
-    corrections: dict[int, ObjectPrompt]
-    """Prompts that only say where the object is not, by frame index."""
-    predictions: dict[int, Prediction] = field(default_factory=dict)
-    """Of the conditioning frames that have not been reached yet, by frame index."""
-
-    def backward_copy(self) -> "TrackedObject":
-        """Return the same object, to be tracked backward from its first frame."""
-        bank = self.bank.backward_copy()
-        return TrackedObject(
-            self.object_id, self.object_index, self.first_frame, bank, self.corrections
-        )
+ENCODED_AHEAD = 2
+"""Frames whose images are encoded, or being encoded, while the one before them is tracked."""
 
 
 class Tracker:
@@ -81,14 +66,21 @@ class Tracker:
         self._objects = self._tracked_objects(prompts)
         self._with_confidences = with_confidences
         self._spool = MaskSpool()
+        self._num_batches = max(1, min(self.num_objects, segmenter.num_workers))
+        self._share_cores = partial(segmenter.share_cores, 1 + self._num_batches)
+        self._crew = Crew(self._num_batches, self._share_cores)
+        self._resources = ExitStack()
         self._span = MAX_POINTERS
 
     def __enter__(self) -> Self:
-        self._spool.__enter__()
+        with ExitStack() as stack:
+            for resource in (self._spool, self._crew):
+                stack.enter_context(resource)
+            self._resources = stack.pop_all()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._spool.__exit__(*exception)
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
 
     def _tracked_objects(self, prompts: Sequence[ObjectPrompt]) -> dict[str, TrackedObject]:
         first_frames: dict[str, int] = {}
@@ -120,7 +112,7 @@ class Tracker:
         Raises:
             PromptError: A prompt is on a frame that the video does not have.
         """
-        by_frame = _grouped(self._positives, lambda prompt: prompt.frame_index)
+        by_frame = grouped(self._positives, lambda prompt: prompt.frame_index)
         wanted = set(by_frame).union(*(o.corrections for o in self._objects.values()))
         found = set()
         for frame in self._source.frames_at(wanted):
@@ -134,13 +126,13 @@ class Tracker:
 
     def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
         image = self._segmenter.encode_image(frame.image)
-        for group in _batches(prompts, _prompt_shape):
+        for group in batches(prompts, _prompt_shape, MAX_BATCH):
             prediction = self._segment_prompts(image, group)
             memories = self._memories(frame.index, image, prediction, is_prompted=True)
             for row, (prompt, memory) in enumerate(zip(group, memories, strict=True)):
                 tracked = self._objects[prompt.object_id]
                 tracked.bank.add_conditioning(memory)
-                tracked.predictions[frame.index] = _row(prediction, row)
+                tracked.predictions[frame.index] = prediction.row(row)
 
     def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
         informed = self._segmenter.without_memory(image)
@@ -154,42 +146,63 @@ class Tracker:
         late = [o.backward_copy() for o in self._objects.values() if o.first_frame > 0]
         if not late:
             return
-        with closing(self._source.frames_backward(self.num_backward_frames - 1)) as frames:
-            for frame in frames:
-                objects = [o for o in late if o.first_frame > frame.index]
-                self._spool.append(frame.index, self._track(frame, objects))
-                yield frame.index
+        frames = self._source.frames_backward(self.num_backward_frames - 1)
+        for frame, masks in self._track(frames, late):
+            self._spool.append(frame.index, masks)
+            yield frame.index
 
     def forward(self) -> Iterator[MaskFrame]:
         """Yield every frame of the video with the masks of the objects tracked on it."""
-        with closing(self._source.frames()) as frames:
+        for frame, tracked in self._track(self._source.frames(), list(self._objects.values())):
+            masks = [*self._spool.read(frame.index), *tracked]
+            yield MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
+
+    def _track(
+        self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
+    ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
+        """Yield each frame with the masks of those objects that are on it."""
+        encoded = ahead(self._encoded(frames, objects), ENCODED_AHEAD)
+        for frame, image in self._resources.enter_context(closing(encoded)):
+            masks: list[ObjectMask] = []
+            others = []
+            for tracked in objects:
+                if (prediction := tracked.predictions.pop(frame.index, None)) is not None:
+                    masks += self._object_masks([tracked], prediction)
+                elif tracked.is_on(frame.index):
+                    others.append(tracked)
+            if image is not None:
+                masks += self._advance(frame.index, image, others)
+            yield frame, masks
+
+    def _encoded(
+        self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
+    ) -> Generator[tuple[Frame, ImageFeatures | None], None, None]:
+        """Yield frames with their features, or None where no object needs them."""
+        self._share_cores()
+        with closing(frames):
             for frame in frames:
-                objects = [o for o in self._objects.values() if o.first_frame <= frame.index]
-                masks = [*self._spool.read(frame.index), *self._track(frame, objects)]
-                yield MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
+                time = frame.index
+                is_needed = any(o.is_on(time) and time not in o.predictions for o in objects)
+                yield frame, self._segmenter.encode_image(frame.image) if is_needed else None
 
-    def _track(self, frame: Frame, objects: list[TrackedObject]) -> list[ObjectMask]:
-        prompted = [o for o in objects if frame.index in o.predictions]
-        masks = [
-            mask
-            for tracked in prompted
-            for mask in self._object_masks([tracked], tracked.predictions.pop(frame.index))
+    def _advance(
+        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
+    ) -> list[ObjectMask]:
+        """Track objects on to a frame, in batches side by side.
+
+        A batch can share calls: its objects have equal banks, and equal corrections if any.
+        """
+        size = min(MAX_BATCH, math.ceil(len(objects) / self._num_batches))
+        calls = [
+            self._crew.submit(partial(self._advance_batch, time, image, batch))
+            for batch in batches(objects, lambda tracked: tracked.shape_at(time), size)
         ]
-        tracked = [o for o in objects if o not in prompted]
-        if tracked:
-            image = self._segmenter.encode_image(frame.image)
-            for group in self._groups(frame.index, tracked):
-                masks += self._object_masks(group, self._step(frame.index, image, group))
-        return masks
+        return [mask for call in calls for mask in call.result()]
 
-    def _groups(self, time: int, objects: list[TrackedObject]) -> Iterator[list[TrackedObject]]:
-        """Split into batches that can share calls: equal banks, and equal corrections if any."""
-
-        def shape(tracked: TrackedObject) -> Hashable:
-            correction = tracked.corrections.get(time)
-            return tracked.bank.recall(time).shape, correction and len(correction.clicks)
-
-        return _batches(objects, shape)
+    def _advance_batch(
+        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
+    ) -> list[ObjectMask]:
+        return self._object_masks(objects, self._step(time, image, objects))
 
     def _step(self, time: int, image: ImageFeatures, objects: list[TrackedObject]) -> Prediction:
         """Track one batch of objects on to a frame, correct it where asked, and remember it."""
@@ -243,7 +256,7 @@ class Tracker:
         informed = self._segmenter.without_memory(image)
         prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
         found: dict[str, tuple[Candidate, ...]] = {}
-        for group in _batches((p for p in prompts if p.mask is None), _prompt_shape):
+        for group in batches((p for p in prompts if p.mask is None), _prompt_shape, MAX_BATCH):
             many, ious = self._segmenter.candidates(image, informed, group, frame_hw=self._hw)
             for prompt, three, scores in zip(group, many, ious.tolist(), strict=True):
                 found[prompt.object_id] = tuple(map(Candidate, three, scores))
@@ -254,28 +267,3 @@ class Tracker:
 def _prompt_shape(prompt: ObjectPrompt) -> tuple[bool, int]:
     """Prompts with equal shapes can share one call of the prompt encoder."""
     return prompt.mask is not None, len(prompt.clicks) + 2 * (prompt.box is not None)
-
-
-def _row(prediction: Prediction, row: int) -> Prediction:
-    chosen = slice(row, row + 1)
-    return Prediction(
-        prediction.mask_logits[chosen],
-        prediction.pointers[chosen],
-        prediction.object_score_logits[chosen],
-        prediction.predicted_ious[chosen],
-    )
-
-
-def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    groups: dict[K, list[T]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return groups
-
-
-def _batches(items: Iterable[T], key: Callable[[T], Hashable]) -> Iterator[list[T]]:
-    """Yield the items with equal keys together, `MAX_BATCH` at most at a time."""
-    for group in _grouped(items, key).values():
-        remaining = iter(group)
-        while batch := list(islice(remaining, MAX_BATCH)):
-            yield batch

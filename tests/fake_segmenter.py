@@ -15,11 +15,15 @@ class FakeSegmenter:
     It keeps a record of the batches that it was asked to track, for tests to look at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_workers: int = 1) -> None:
+        self.num_workers = num_workers
         self.batches: list[tuple[int, int, int]] = []
         """Objects, mask memories and pointers of each call of `with_memory`."""
         self.num_encoded = 0
         """Frames that went through the image encoder."""
+
+    def share_cores(self, num_threads: int) -> None:
+        pass
 
     def encode_image(self, image: RGBImage) -> ImageFeatures:
         self.num_encoded += 1

@@ -14,7 +14,8 @@ from benchmarks.official import add, official_predictor, seeded_network, start
 from sam_video.frames import FrameList
 from sam_video.model import SegmentationModel
 from sam_video.segmenter import Prediction
-from sam_video.tracker import TrackedObject, Tracker
+from sam_video.tracked_object import TrackedObject
+from sam_video.tracker import Tracker
 from sam_video.types import BoolMask, Box, Click, ObjectMask, ObjectPrompt, RGBImage
 from sam_video.video import open_video
 

@@ -111,6 +111,17 @@ def test_a_batch_has_a_limit() -> None:
     assert [o.object_index for o in frames[2].objects] == list(range(MAX_BATCH + 3))
 
 
+def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None:
+    segmenter = FakeSegmenter(num_workers=3)
+    prompts = [click(row % 3, 0, f"object {row}") for row in range(7)]
+    frames = track(prompts, num_frames=4, segmenter=segmenter)
+    assert sorted(segmenter.batches) == sorted(
+        (count, age, age) for age in (1, 2, 3) for count in (1, 3, 3)
+    )
+    for row in range(7):
+        assert_follows(frames, f"object {row}", row % 3)
+
+
 def test_a_frame_goes_through_the_image_encoder_once() -> None:
     segmenter = FakeSegmenter()
     track([click(row, 0) for row in range(3)], num_frames=6, segmenter=segmenter)

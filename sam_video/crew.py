@@ -1,0 +1,83 @@
+"""Calls that run side by side in threads."""
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, Self, TypeVar
+
+from sam_video.worker import Worker, polled
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """A call that a thread makes, now or later."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._has_ended: SimpleQueue[bool] = SimpleQueue()
+
+    def run(self) -> None:
+        """Make the call; an `Exception` of it is kept for `result`."""
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            del self._call  # and what it holds
+            self._has_ended.put(True)
+
+    def result(self) -> T:
+        """Wait for the call and return its value, once; or raise its error."""
+        polled(self._has_ended)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Crew:
+    """Threads that make calls in the order in which they come, as many at a time as it has.
+
+    A context manager: leaving it ends the threads, and drops the calls that no thread has begun.
+
+    Args:
+        size: Number of threads, at least 1.
+        prepare: What each thread does first.
+    """
+
+    def __init__(self, size: int, prepare: Callable[[], None] = lambda: None) -> None:
+        assert size > 0, size
+        self._prepare = prepare
+        self._calls: SimpleQueue[Pending[Any] | None] = SimpleQueue()
+        self._workers = [self._worker() for _ in range(size)]
+
+    def _worker(self) -> Worker:
+        def work() -> None:
+            self._prepare()
+            while (pending := polled(self._calls, lambda: worker.is_stopping)) is not None:
+                pending.run()
+                del pending  # or it would hold its result until the next one comes
+
+        worker = Worker(work, lambda _: None)
+        return worker
+
+    def __enter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self._workers:
+            worker.is_stopping = True
+        for _ in self._workers:
+            self._calls.put(None)  # wakes one that waits
+        for worker in self._workers:
+            worker.stop()
+
+    def submit(self, call: Callable[[], T]) -> Pending[T]:
+        """Have a thread make a call as soon as one is free."""
+        pending = Pending(call)
+        self._calls.put(pending)
+        return pending

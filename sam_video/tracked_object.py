@@ -1,0 +1,59 @@
+"""One object while it is tracked, and how objects are put together to share calls of the model."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
+
+from sam_video.memory import MemoryBank
+from sam_video.segmenter import Prediction
+from sam_video.types import ObjectPrompt
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class TrackedObject:
+    """What is known of one object while it is tracked in one direction."""
+
+    object_id: str
+    object_index: int
+    first_frame: int
+    """Index of the first frame that has something positive for it."""
+    bank: MemoryBank
+    corrections: dict[int, ObjectPrompt]
+    """Prompts that only say where the object is not, by frame index."""
+    predictions: dict[int, Prediction] = field(default_factory=dict)
+    """Of the conditioning frames that have not been reached yet, by frame index."""
+    is_backward: bool = False
+
+    def backward_copy(self) -> "TrackedObject":
+        """Return the same object, to be tracked backward from its first frame."""
+        return replace(self, bank=self.bank.backward_copy(), predictions={}, is_backward=True)
+
+    def shape_at(self, time: int) -> Hashable:
+        """Objects with equal shapes can be tracked on to a frame in one batch."""
+        correction = self.corrections.get(time)
+        return self.bank.recall(time).shape, correction and len(correction.clicks)
+
+    def is_on(self, frame_index: int) -> bool:
+        """Whether tracking in its direction passes this frame."""
+        return (frame_index < self.first_frame) is self.is_backward
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Put the items with equal keys together, in the order in which the keys first come."""
+    groups: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def batches(items: Iterable[T], key: Callable[[T], Hashable], size: int) -> Iterator[list[T]]:
+    """Yield the items with equal keys together, `size` at most at a time."""
+    for group in grouped(items, key).values():
+        remaining = iter(group)
+        while batch := list(islice(remaining, size)):
+            yield batch
