@@ -30,12 +30,13 @@ class CogServer:
     temporary: Path
     """Where the server's processes put temporary files."""
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, prefer: str = "") -> tuple[int, Any]:
         """Send a request and return the status and the decoded JSON of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", "Prefer": prefer}
+            connection.request(method, path, data, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
         finally:
@@ -59,11 +60,12 @@ class CogServer:
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[CogServer]:
+def running_server(folder: Path, *options: str) -> Iterator[CogServer]:
     """Start the server with a temporary folder of its own; stop it on leaving.
 
     Args:
         folder: An empty folder, for a copy of the project and for temporary files.
+        options: More of the server's, such as `--upload-url`.
     """
     project, temporary = folder / "project", folder / "tmp"
     for new in (project, temporary):
@@ -76,7 +78,7 @@ def running_server(folder: Path) -> Iterator[CogServer]:
         port = free.getsockname()[1]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"],
+            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1", *options],
             cwd=project,
             env=_environment(port, temporary),
             stdout=log,
