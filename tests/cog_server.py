@@ -1,5 +1,6 @@
 """Starts Cog's real HTTP server on a copy of the project, without Docker."""
 
+import base64
 import http.client
 import json
 import os
@@ -91,6 +92,11 @@ def running_server(folder: Path, *options: str) -> Iterator[CogServer]:
         yield server
     finally:
         _stop(process)
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Write a file as clients send small ones."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> None:
