@@ -56,7 +56,10 @@ class ReplicateAPI:
     def create_prediction(
         self, request: dict[str, Any], prefer: str | None
     ) -> tuple[int, dict[str, Any]]:
-        """Start a prediction as soon as Cog is free, and wait for its end if that is preferred."""
+        """Start a prediction as soon as Cog is free, and wait for its end if that is preferred.
+
+        The model is the pocket checkpoint, unless another is asked for.
+        """
         deadline = time.monotonic() + _seconds_to_wait(prefer)
         prediction = self._register(request)
         name = prediction["id"]
@@ -92,7 +95,11 @@ class ReplicateAPI:
         return self.predictions[name]
 
     def _start(self, name: str, inputs: dict[str, Any]) -> tuple[int, Any]:
-        body = {"id": name, "input": inputs, "webhook": f"{self.url}/webhooks/{name}"}
+        body = {
+            "id": name,
+            "input": {"model": "pocket"} | inputs,
+            "webhook": f"{self.url}/webhooks/{name}",
+        }
         answers: list[tuple[int, Any]] = []
 
         def is_taken() -> bool:

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -26,9 +28,10 @@ replicate = pytest.importorskip("replicate", reason="it comes with the extra `de
 pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
+README = (Path(__file__).parents[1] / "README.md").read_text()
 MODEL = "sam/video"
 VERSION = "sam/video:1"
-INPUTS = {"model": "pocket", "click_coordinates": "[11,19]", "output_format": "png"}
+INPUTS = {"click_coordinates": "[11,19]", "output_format": "png"}
 """A click on the disc of the first frame of a drawn clip."""
 
 
@@ -252,3 +255,68 @@ def test_javascript_aborts_a_prediction(
     got = run_script("abort", long_clip)
     assert 0 < got["progress"]["current"] < got["progress"]["total"] == 600
     assert api.wait_for_end(got["id"])["status"] == "canceled"
+
+
+# The README's examples
+
+
+def examples(language: str, text: str) -> list[str]:
+    """Find the README's examples in a language that have a text in them."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [block for block in blocks if text in block]
+
+
+@pytest.fixture
+def home(api: ReplicateAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a folder with what the examples need: a video, and the clients' settings."""
+    draw_clip(tmp_path / "clip.mp4", num_frames=2, size=(854, 480))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "any")
+    monkeypatch.setenv("REPLICATE_BASE_URL", api.url)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", examples("sh", "curl "))
+def test_the_requests_of_the_readme_succeed(api: ReplicateAPI, home: Path, command: str) -> None:
+    file = api.create_file("video/mp4", (home / "clip.mp4").read_bytes())
+    words = shlex.split(command.replace("https://example.com/clip.mp4", file["urls"]["get"]))
+    request = json.loads(words[words.index("-d") + 1])
+    assert words[:2] == ["curl", "http://localhost:5000/predictions"]
+    assert words[words.index("-H") + 1] == "Content-Type: application/json"
+    status, prediction = api.cog.predict(**request["input"])
+    assert (status, prediction["status"]) == (200, "succeeded"), prediction
+    assert prediction["output"]
+
+
+@pytest.mark.parametrize("program", examples("python", "import replicate"))
+def test_the_programs_in_python_of_the_readme_run(home: Path, program: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert new_files(home)
+
+
+@pytest.mark.parametrize("program", examples("js", 'from "replicate"'))
+def test_the_programs_in_javascript_of_the_readme_run(
+    api: ReplicateAPI, home: Path, scripts: Path, program: str
+) -> None:
+    (home / "node_modules").symlink_to(scripts / "node_modules")
+    given = program.replace("new Replicate()", f"new Replicate({{ baseUrl: '{api.url}/v1' }})")
+    assert given != program
+    (home / "program.mjs").write_text(given)
+    ended = subprocess.run(
+        ["node", "program.mjs"],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert new_files(home)
+
+
+def new_files(home: Path) -> list[Path]:
+    """What a program has written; each file is a video of two frames."""
+    videos = [path for path in home.glob("*.mp4") if path.name != "clip.mp4"]
+    for video in videos:
+        assert len(frames_of(video.read_bytes())) == 2
+    return videos

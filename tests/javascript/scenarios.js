@@ -9,7 +9,7 @@ const Replicate = require("replicate");
 const MODEL = "sam/video";
 const [, , scenario, baseUrl, clip] = process.argv;
 const replicate = new Replicate({ auth: "any", baseUrl });
-const input = { model: "pocket", click_coordinates: "[11,19]", output_format: "png" };
+const input = { click_coordinates: "[11,19]", output_format: "png" };
 
 const scenarios = {
   // A buffer, which the client uploads; the outputs are read as blobs.
