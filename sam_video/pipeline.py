@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from sam_video.checkpoints import resolve_checkpoint
 from sam_video.errors import PromptError, RequestError
@@ -16,6 +15,7 @@ from sam_video.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
 from sam_video.outputs import extra_sinks, primary_sink
+from sam_video.progress import frame_progress
 from sam_video.prompts import build_prompts, frame_outside_error
 from sam_video.read_ahead import ReadAhead
 from sam_video.request import Request
@@ -113,7 +113,7 @@ def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterat
     tracker.condition()
     passed = tracker.num_backward_frames if track_backward else 0
     total = None if info.num_frames is None else info.num_frames + passed
-    with tqdm(total=total, desc="tracking", unit="frame", mininterval=0.5) as progress:
+    with frame_progress(total) as progress:
         if track_backward:
             for _ in tracker.backward():
                 progress.update()

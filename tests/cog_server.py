@@ -1,5 +1,6 @@
 """Starts Cog's real HTTP server on a copy of the project, without Docker."""
 
+import base64
 import http.client
 import json
 import os
@@ -30,12 +31,13 @@ class CogServer:
     temporary: Path
     """Where the server's processes put temporary files."""
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: Any = None, prefer: str = "") -> tuple[int, Any]:
         """Send a request and return the status and the decoded JSON of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", "Prefer": prefer}
+            connection.request(method, path, data, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
         finally:
@@ -59,11 +61,12 @@ class CogServer:
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[CogServer]:
+def running_server(folder: Path, *options: str) -> Iterator[CogServer]:
     """Start the server with a temporary folder of its own; stop it on leaving.
 
     Args:
         folder: An empty folder, for a copy of the project and for temporary files.
+        options: More of the server's, such as `--upload-url`.
     """
     project, temporary = folder / "project", folder / "tmp"
     for new in (project, temporary):
@@ -76,7 +79,7 @@ def running_server(folder: Path) -> Iterator[CogServer]:
         port = free.getsockname()[1]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"],
+            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1", *options],
             cwd=project,
             env=_environment(port, temporary),
             stdout=log,
@@ -89,6 +92,11 @@ def running_server(folder: Path) -> Iterator[CogServer]:
         yield server
     finally:
         _stop(process)
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Write a file as clients send small ones."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> None:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 
 LAYERS = (
-    {"errors", "worker"},
+    {"errors", "worker", "progress"},
     {"limits"},
     {"types", "request", "crew"},
     {"read_ahead"},

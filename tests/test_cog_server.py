@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.clips import draw_clip, draw_frame
-from tests.cog_server import CogServer, running_server, wait_for
+from tests.cog_server import CogServer, data_uri, running_server, wait_for
 
 ON_DISC = "[11,19]"
 """A click on the disc of the first frame of a drawn clip."""
@@ -39,10 +39,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 def clip_uri(path: Path, num_frames: int) -> str:
     draw_clip(path, num_frames=num_frames)
     return data_uri(path.read_bytes(), "video/mp4")
-
-
-def data_uri(content: bytes, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def content_of(uri: str, media_type: str) -> bytes:

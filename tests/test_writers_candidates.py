@@ -66,3 +66,14 @@ def test_any_name_makes_files_in_the_folder(tmp_path: Path, object_id: str) -> N
     assert len(set(paths)) == 6
     assert sorted(folder.iterdir()) == sorted(paths)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_names_that_would_be_one_in_a_url_make_files_of_their_own(tmp_path: Path) -> None:
+    masks = frame_with_candidates("cow#1", "cow#2", "%41", "A")
+    names = [path.name for path in write_all(CandidateWriter(tmp_path, STILL), [masks])]
+    assert names[::3] == [
+        "candidate_cow_1_1.png",
+        "candidate_cow_2_1.png",
+        "candidate__41_1.png",
+        "candidate_A_1.png",
+    ]

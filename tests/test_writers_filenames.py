@@ -45,6 +45,11 @@ def test_what_a_file_system_does_not_take_is_replaced(object_id: str, expected: 
     assert FileNames().of(object_id) == expected
 
 
+def test_more_characters_can_be_unsafe() -> None:
+    names = FileNames(unsafe="#")
+    assert [names.of(name) for name in ("a#1", "a_1", "a/1")] == ["a_1", "a_1-2", "a_1-3"]
+
+
 @pytest.mark.parametrize("object_id", ["x" * 5000, "ü" * 5000, "🐕" * 5000, "x" * 98 + " .🐕"])
 def test_a_long_name_is_cut_between_characters(object_id: str) -> None:
     names = FileNames()

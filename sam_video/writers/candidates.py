@@ -23,7 +23,8 @@ class CandidateWriter:
     def __init__(self, folder: Path, info: VideoInfo) -> None:
         assert info.is_still  # or the names would not tell frames apart
         self._folder = folder
-        self._names = FileNames()
+        # Cog makes URLs of file names as they are: what follows a # would be lost, and %41 an A.
+        self._names = FileNames(unsafe="#%")
 
     def __enter__(self) -> Self:
         return self

@@ -17,16 +17,20 @@ class FileNames:
     A name that is safe already, such as `dog brown` or `Hündchen`, stays as it is. Of ids whose
     names would be one file to some file system (`Dog` and `dog`), the first that is asked for has
     the plain name and the next ones get `-2`, `-3`, ….
+
+    Args:
+        unsafe: More characters to replace, for what the names are used in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unsafe: str = "") -> None:
+        self._unsafe = _UNSAFE.union(unsafe)
         self._name_of: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def of(self, object_id: str) -> str:
         """Return the name of an object, the same one every time."""
         if object_id not in self._name_of:
-            name = self._free(_safe(object_id))
+            name = self._free(_safe(object_id, self._unsafe))
             self._taken.add(_comparable(name))
             self._name_of[object_id] = name
         return self._name_of[object_id]
@@ -41,11 +45,11 @@ class FileNames:
         return candidate
 
 
-def _safe(text: str) -> str:
+def _safe(text: str, unsafe: frozenset[str]) -> str:
     """Replace what file systems, shells or readers stumble over, and shorten what is too long."""
     # Control characters, line breaks, marks that turn the direction of text, halves of surrogate
     # pairs and all white space but the space are what Python does not call printable.
-    kept = "".join(c if c.isprintable() and c not in _UNSAFE else "_" for c in text)
+    kept = "".join(c if c.isprintable() and c not in unsafe else "_" for c in text)
     name = _shortened(kept.strip(" .") or "unnamed", MAX_NAME_BYTES - 1)
     return f"_{name}" if _RESERVED.match(name) else name
 
