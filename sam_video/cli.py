@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from sam_video.checkpoints import CHECKPOINTS, default_model, resolve_checkpoint
 from sam_video.errors import RequestError, SamVideoError
+from sam_video.limits import check_limits
 from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         arguments = _parser().parse_args(argv)
+        check_limits()
         arguments.run(arguments)
     except (SamVideoError, OSError) as error:
         print("error:", " ".join(str(error).splitlines()), file=sys.stderr)

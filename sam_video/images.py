@@ -1,6 +1,7 @@
 """Still and animated images as frames, read with Pillow."""
 
 import logging
+import warnings
 from collections.abc import Generator, Iterable
 from fractions import Fraction
 from itertools import count, islice
@@ -10,12 +11,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sam_video.errors import VideoError
+from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.types import Frame, RGBImage, VideoInfo
 
 logger = logging.getLogger(__name__)
-
-MAX_FRAME_PIXELS = 8192 * 8192
-"""Larger pictures are refused before memory is taken for them."""
 
 BLOCK_BYTES = 256 * 2**20
 """Memory for the frames that reading backward holds at once."""
@@ -29,6 +28,9 @@ STILL_RATE = Fraction(25)
 PROBED_PICTURES = 300
 """Pictures of an animation that are read to learn its rate; most have fewer."""
 
+# What is large is judged here, by `MAX_FRAME_PIXELS`; a filter of the caller's own comes first.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
+
 
 def open_image(path: Path) -> "ImageSource | None":
     """Open a file of a format that Pillow reads, or return None for any other.
@@ -36,20 +38,28 @@ def open_image(path: Path) -> "ImageSource | None":
     Raises:
         VideoError: The image is damaged or too large.
     """
+    max_pixels = MAX_FRAME_PIXELS.value
+    _let_pillow_read(max_pixels)
     try:
         with Image.open(path, formats=FORMATS) as image:
             num_pixels = image.width * image.height
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
-        num_pixels = MAX_FRAME_PIXELS + 1
+        num_pixels = max_pixels + 1
     except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
         raise VideoError(_damage(path, error)) from None
-    if num_pixels > MAX_FRAME_PIXELS:
+    if num_pixels > max_pixels:
         raise VideoError(
             f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
         )
     return ImageSource(path)
+
+
+def _let_pillow_read(num_pixels: int) -> None:
+    """Raise Pillow's own limit, which holds for the whole process, where ours is above it."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, num_pixels)
 
 
 class ImageSource:

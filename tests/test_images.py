@@ -176,7 +176,7 @@ def test_a_truncated_still_image_fails(tmp_path: Path, name: str) -> None:
 
 
 def test_an_image_that_is_too_large_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_FRAME_PIXELS", 96 * 64 - 1)
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAME_PIXELS", str(96 * 64 - 1))
     with pytest.raises(VideoError, match=r"^'a.png' has too many pixels; expected at most 6143"):
         open_video(save(tmp_path / "a.png"))
 
