@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sam_video.errors import VideoError
+from sam_video.errors import VideoError, one_line
 from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.types import Frame, RGBImage, VideoInfo
 
@@ -171,4 +171,4 @@ def _duration_ms(image: Image.Image) -> Fraction:
 
 def _damage(path: Path, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{path.name!r} is a damaged image ({reason})"
+    return f"{path.name!r} is a damaged image ({one_line(reason)})"

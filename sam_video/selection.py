@@ -139,11 +139,11 @@ def select_frames(
     """
     if source.info.is_still:
         return FrameSelection(source, range(1))
-    start = max(0, start_frame)
+    start = min(max(0, start_frame), ENDLESS)
     # There is a first frame in any case.
     if start > 0 and (num_frames := source.count_frames(start + 1)) <= start:
         raise RequestError(
             f"start_frame is {start_frame}; expected a frame from 0 to {num_frames - 1}"
         )
-    stop = ENDLESS if end_frame < 0 else end_frame + 1
-    return FrameSelection(source, range(start, stop, frame_interval), prompted)
+    stop = ENDLESS if end_frame < 0 else min(end_frame + 1, ENDLESS)
+    return FrameSelection(source, range(start, stop, min(frame_interval, ENDLESS)), prompted)

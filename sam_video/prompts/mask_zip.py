@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.PngImagePlugin import PngImageFile
 
-from sam_video.errors import PromptError
+from sam_video.errors import PromptError, one_line
 from sam_video.limits import MAX_PROMPTS, MAX_ZIP_BYTES, MAX_ZIP_MEMBERS
 from sam_video.prompts.named_prompt import NamedPrompt, quoted
 from sam_video.types import BoolMask
@@ -248,5 +248,5 @@ def _errors_about(subject: str, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = getattr(error, "strerror", None) or str(error)
-        reason = " ".join(text.split())[:100] or type(error).__name__
+        reason = one_line(" ".join(text.split())[:100]) or type(error).__name__
         raise PromptError(f"{subject} cannot be read ({reason}); expected {expected}") from None

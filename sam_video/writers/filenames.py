@@ -7,7 +7,9 @@ MAX_NAME_BYTES = 100
 """Of the UTF-8 of a name; file systems take 255 for a whole file name."""
 
 _UNSAFE = frozenset("/\\:*?\"<>|'`")
-_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
+_INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters that show nothing, though Python calls them printable."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
 """What Windows takes for a device, with any extension."""
 
 
@@ -45,7 +47,7 @@ def _safe(text: str) -> str:
     """Replace what file systems, shells or readers stumble over, and shorten what is too long."""
     # Control characters, line breaks, marks that turn the direction of text, halves of surrogate
     # pairs and all white space but the space are what Python does not call printable.
-    kept = "".join(c if c.isprintable() and c not in _UNSAFE else "_" for c in text)
+    kept = "".join(c if c.isprintable() and c not in _UNSAFE | _INVISIBLE else "_" for c in text)
     name = _shortened(kept.strip(" .") or "unnamed", MAX_NAME_BYTES - 1)
     return f"_{name}" if _RESERVED.match(name) else name
 
