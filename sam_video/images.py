@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
@@ -25,8 +26,8 @@ ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 STILL_RATE = Fraction(25)
 """Frames per second of an image that has no time, as FFmpeg has it."""
 
-PROBED_PICTURES = 300
-"""Pictures of an animation that are read to learn its rate; most have fewer."""
+PROBED_PICTURES, PROBED_PIXELS = 300, 2**27
+"""Of an animation, read to learn its rate; most have fewer. Two pictures are read in any case."""
 
 # What is large is judged here, by `MAX_FRAME_PIXELS`; a filter of the caller's own comes first.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
@@ -75,17 +76,18 @@ class ImageSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_warned = False
-        durations_ms = []
-        for duration_ms, picture in islice(self._decode(), PROBED_PICTURES + 1):
-            durations_ms.append(duration_ms)
+        with closing(self._decode()) as pictures:
+            first_ms, picture = next(pictures)
             height, width = picture.shape[:2]
+            num_probed = max(1, min(PROBED_PICTURES, PROBED_PIXELS // (width * height)))
+            durations_ms = [first_ms, *(ms for ms, _ in islice(pictures, num_probed))]
         num_frames = len(durations_ms)
         is_still = num_frames == 1
         self.info = VideoInfo(
             width,
             height,
             STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction()),
-            num_frames if num_frames <= PROBED_PICTURES else None,
+            num_frames if num_frames <= num_probed else None,
             is_still=is_still,
         )
 
@@ -121,9 +123,13 @@ class ImageSource:
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
         """Yield each picture and how long it is shown, in milliseconds."""
         with Image.open(self._path, formats=FORMATS) as image:
+            first_shape: tuple[int, ...] = ()
             for index in count():
                 try:
                     picture = _read_picture(image, index)
+                    first_shape = first_shape or picture.shape
+                    if picture.shape != first_shape:  # Pillow lets a GIF grow; browsers do not
+                        picture = _cropped(picture, first_shape)
                 except Exception as error:  # as in open_image
                     self._stop(index, error)
                     return
@@ -153,7 +159,17 @@ def _read_picture(image: Image.Image, index: int) -> RGBImage:
     return _to_rgb(image)
 
 
+def _cropped(picture: RGBImage, shape: tuple[int, ...]) -> RGBImage:
+    height, width, _ = shape
+    cropped = np.ascontiguousarray(picture[:height, :width])
+    if cropped.shape != shape:
+        raise ValueError("its size changes")
+    return cropped
+
+
 def _to_rgb(image: Image.Image) -> RGBImage:
+    if image.width * image.height > MAX_FRAME_PIXELS.value:  # a GIF may grow
+        raise ValueError(f"a picture of {image.width}x{image.height} pixels")
     image.load()
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
