@@ -25,7 +25,7 @@ parity: $(VENV)/.ready
 
 # Any text, zip or video: for minutes, where `make test` does a short part of it.
 fuzz: $(VENV)/.ready
-	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/test_fuzz.py
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/test_fuzz.py tests/test_fuzz_files.py
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from cog import BasePredictor, Input, Path
 
 from sam_video.checkpoints import default_model
 from sam_video.errors import SamVideoError
+from sam_video.limits import check_limits
 from sam_video.pipeline import Session
 from sam_video.request import Request
 
@@ -35,6 +36,7 @@ class Predictor(BasePredictor):
     def setup(self) -> None:
         """Load the checkpoint that `SAM_VIDEO_MODEL` names, or `large`."""
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+        check_limits()
         self.session = Session(default_model())
         self.output = TemporaryDirectory(prefix="sam_video_")
 

@@ -6,6 +6,7 @@ imported by the commands that need it, so that `--help` and a user's mistakes ar
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from sam_video.checkpoints import CHECKPOINTS, default_model, resolve_checkpoint
-from sam_video.errors import RequestError, SamVideoError
+from sam_video.errors import RequestError, SamVideoError, one_line
+from sam_video.limits import check_limits
 from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
@@ -34,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         arguments = _parser().parse_args(argv)
+        check_limits()
         arguments.run(arguments)
     except (SamVideoError, OSError) as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("error:", one_line(" ".join(str(error).splitlines())), file=sys.stderr)
         return 2 if isinstance(error, SamVideoError) else 1
     except KeyboardInterrupt:
         return 130
@@ -99,7 +102,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     from sam_video.pipeline import Session  # noqa: PLC0415
 
     for path in Session().predict(request, arguments.folder):
-        print(path, flush=True)
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a folder's name may be no text
+        sys.stdout.buffer.flush()
 
 
 def _inputs(items: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from sam_video.errors import VideoError
 from sam_video.filetype import describe_unreadable
-from sam_video.images import MAX_FRAME_PIXELS
+from sam_video.limits import MAX_FRAME_PIXELS, MAX_FRAMES, MAX_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ DEMUXERS = (
 
 MAX_THREADS = 8
 """Of the decoder; each holds a frame more in memory."""
+
+MAX_PADDING_PX = 256
+"""By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
 
 SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
 """Frames per second: what a header may say and be believed, and what is taken where none is."""
@@ -51,7 +54,7 @@ class Header:
     frame_rate: Fraction
     """Average frames per second, or the usual rate where the file says nothing credible."""
     num_frames: int | None
-    """None where the file does not say."""
+    """As the file says, or None; counted where it would be more than a request may process."""
     pixel_aspect: Fraction
     """Width of a pixel divided by its height, before rotation."""
 
@@ -70,10 +73,11 @@ class Decoder:
         self._path = path
         self._num_threads = min(MAX_THREADS, os.cpu_count() or 1)
         self._has_warned = False
-        with open_stream(path) as (_, stream):
+        with open_stream(path) as (container, stream):
+            frame_rate = _frame_rate(stream)
             self.header = Header(
-                _frame_rate(stream),
-                stream.frames or None,
+                frame_rate,
+                _num_frames(container, stream, frame_rate),
                 stream.sample_aspect_ratio or Fraction(1),
             )
 
@@ -120,7 +124,7 @@ class Decoder:
                 if is_damaged and is_strict:
                     raise _DamageError
                 has_damage |= is_damaged
-                num_packets += packet is not None and packet.size > 0 and not packet.is_discard
+                num_packets += _holds_picture(packet)
                 num_pictures += len(pictures)
                 if has_damage and num_pictures and pts is None:
                     self._warn()
@@ -157,7 +161,7 @@ def open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     options = {
         "format_whitelist": DEMUXERS,
         "protocol_whitelist": "none",
-        "max_pixels": str(MAX_FRAME_PIXELS),
+        "max_pixels": str(MAX_FRAME_PIXELS.value),
     }
     try:
         # Opened by number, because FFmpeg would take the suffix of a name as evidence.
@@ -173,7 +177,7 @@ def open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             # PyAV asks for made-up time stamps, which are in the wrong order in AVI.
             container.flags &= ~cast(int, Flags.gen_pts.value)
             stream = _video_stream(path, container)
-            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            stream.codec_context.options = {"max_pixels": str(_max_coded_pixels(stream))}
             yield container, stream
 
 
@@ -185,12 +189,18 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
         raise VideoError(f"{path.name!r} has no video stream ({found or 'nothing'} only)")
     if stream.codec_context is None:
         raise VideoError(f"{path.name!r} is of a codec that cannot be decoded here")
-    if stream.width * stream.height > MAX_FRAME_PIXELS:
+    if stream.width * stream.height > MAX_FRAME_PIXELS.value:
         raise VideoError(
             f"{path.name!r} has frames of {stream.width}x{stream.height} pixels;"
             f" expected at most {MAX_FRAME_PIXELS} per frame"
         )
     return stream
+
+
+def _max_coded_pixels(stream: VideoStream) -> int:
+    """Return the limit as FFmpeg counts, whose buffers are larger than what they hold."""
+    width, height = (size + MAX_PADDING_PX for size in (stream.width, stream.height))
+    return max(MAX_FRAME_PIXELS.value, width * height)
 
 
 def read_packets(
@@ -209,6 +219,10 @@ def read_packets(
         return
 
 
+def _holds_picture(packet: "Packet[VideoStream] | None") -> bool:
+    return packet is not None and packet.size > 0 and not packet.is_discard
+
+
 def _decode_packet(
     stream: VideoStream, packet: "Packet[VideoStream] | None"
 ) -> tuple[list[av.VideoFrame], bool]:
@@ -217,8 +231,9 @@ def _decode_packet(
         pictures = stream.decode(packet)
     except av.FFmpegError:
         return [], True
-    is_cut = packet is None or packet.is_corrupt
-    return pictures, is_cut or any(picture.is_corrupt for picture in pictures)
+    is_cut = packet is None or packet.is_corrupt or any(p.is_corrupt for p in pictures)
+    fitting = [p for p in pictures if p.width * p.height <= MAX_FRAME_PIXELS.value]
+    return fitting, is_cut or len(fitting) < len(pictures)
 
 
 def _set_pts(picture: av.VideoFrame, earlier: int | None, last: int | None) -> int | None:
@@ -231,6 +246,19 @@ def _set_pts(picture: av.VideoFrame, earlier: int | None, last: int | None) -> i
     if picture.pts is None and earlier is not None and last is not None:
         picture.pts = 2 * last - earlier
     return picture.pts
+
+
+def _num_frames(container: InputContainer, stream: VideoStream, frame_rate: Fraction) -> int | None:
+    """Return the number of frames that the file states, if it does.
+
+    For a number that may be refused nobody's word is taken: the packets are counted, which takes
+    seconds where decoding takes hours.
+    """
+    stated = stream.frames or None
+    expected = stated or (container.duration or 0) * frame_rate / av.time_base
+    if expected <= MAX_FRAMES.value and expected <= MAX_SECONDS.value * frame_rate:
+        return stated
+    return sum(map(_holds_picture, read_packets(container, stream))) or None
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:

@@ -17,12 +17,15 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from sam_video.errors import VideoError
+from sam_video.errors import VideoError, one_line
 from sam_video.partial_file import partial_path
 from sam_video.worker import POLL_SECONDS
 
 ENCODERS = ("libx264", "libvpx-vp9")
 """What the ffmpeg program must have, by its own names."""
+
+PLACEHOLDER = "file:output"
+"""Stands in a command for the file to write."""
 
 LAST_WORDS_SECONDS = 5
 """How long a program that closed its input may take to say why."""
@@ -209,13 +212,14 @@ class VideoEncoder:
             .filter("setparams", range="tv", **COLOURS)
         )
         output = converted.output(
-            f"file:{self._partial}",
+            PLACEHOLDER,
             color_range="tv",
             **COLOURS,
             **(VP9_ALPHA if num_channels == 4 else H264),
         ).global_args("-hide_banner", "-loglevel", "error")
         command: list[str] = output.compile(cmd=find_ffmpeg(), overwrite_output=True)
-        return command
+        # Only here, as ffmpeg-python takes no name that is not valid Unicode.
+        return [f"file:{self._partial}" if word == PLACEHOLDER else word for word in command]
 
     def _has_ended_within(self, seconds: float) -> bool:
         try:
@@ -232,7 +236,7 @@ class VideoEncoder:
         # What comes first is the cause; the rest is how the parts of ffmpeg took it.
         cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
         reason = cause or f"ffmpeg ended with status {self._process.returncode}"
-        raise VideoError(f"{self._path.name!r} cannot be encoded: {reason}") from None
+        raise VideoError(f"{self._path.name!r} cannot be encoded: {one_line(reason)}") from None
 
 
 def _pad_to_even(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,11 @@
 """The errors that a caller may want to tell apart; each message is one line that stands alone."""
 
 
+def one_line(text: str) -> str:
+    """Return a text on one line: what is not printable becomes an escape, such as `\\x1b`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class SamVideoError(Exception):
     """Base of everything that this package raises on purpose."""
 

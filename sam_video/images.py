@@ -1,7 +1,9 @@
 """Still and animated images as frames, read with Pillow."""
 
 import logging
+import warnings
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
@@ -9,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sam_video.errors import VideoError
+from sam_video.errors import VideoError, one_line
+from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.types import Frame, RGBImage, VideoInfo
 
 logger = logging.getLogger(__name__)
-
-MAX_FRAME_PIXELS = 8192 * 8192
-"""Larger pictures are refused before memory is taken for them."""
 
 BLOCK_BYTES = 256 * 2**20
 """Memory for the frames that reading backward holds at once."""
@@ -26,8 +26,11 @@ ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 STILL_RATE = Fraction(25)
 """Frames per second of an image that has no time, as FFmpeg has it."""
 
-PROBED_PICTURES = 300
-"""Pictures of an animation that are read to learn its rate; most have fewer."""
+PROBED_PICTURES, PROBED_PIXELS = 300, 2**27
+"""Of an animation, read to learn its rate; most have fewer. Two pictures are read in any case."""
+
+# What is large is judged here, by `MAX_FRAME_PIXELS`; a filter of the caller's own comes first.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 
 
 def open_image(path: Path) -> "ImageSource | None":
@@ -36,20 +39,28 @@ def open_image(path: Path) -> "ImageSource | None":
     Raises:
         VideoError: The image is damaged or too large.
     """
+    max_pixels = MAX_FRAME_PIXELS.value
+    _let_pillow_read(max_pixels)
     try:
         with Image.open(path, formats=FORMATS) as image:
             num_pixels = image.width * image.height
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
-        num_pixels = MAX_FRAME_PIXELS + 1
+        num_pixels = max_pixels + 1
     except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
         raise VideoError(_damage(path, error)) from None
-    if num_pixels > MAX_FRAME_PIXELS:
+    if num_pixels > max_pixels:
         raise VideoError(
             f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
         )
     return ImageSource(path)
+
+
+def _let_pillow_read(num_pixels: int) -> None:
+    """Raise Pillow's own limit, which holds for the whole process, where ours is above it."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, num_pixels)
 
 
 class ImageSource:
@@ -65,17 +76,18 @@ class ImageSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_warned = False
-        durations_ms = []
-        for duration_ms, picture in islice(self._decode(), PROBED_PICTURES + 1):
-            durations_ms.append(duration_ms)
+        with closing(self._decode()) as pictures:
+            first_ms, picture = next(pictures)
             height, width = picture.shape[:2]
+            num_probed = max(1, min(PROBED_PICTURES, PROBED_PIXELS // (width * height)))
+            durations_ms = [first_ms, *(ms for ms, _ in islice(pictures, num_probed))]
         num_frames = len(durations_ms)
         is_still = num_frames == 1
         self.info = VideoInfo(
             width,
             height,
             STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction()),
-            num_frames if num_frames <= PROBED_PICTURES else None,
+            num_frames if num_frames <= num_probed else None,
             is_still=is_still,
         )
 
@@ -111,9 +123,13 @@ class ImageSource:
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
         """Yield each picture and how long it is shown, in milliseconds."""
         with Image.open(self._path, formats=FORMATS) as image:
+            first_shape: tuple[int, ...] = ()
             for index in count():
                 try:
                     picture = _read_picture(image, index)
+                    first_shape = first_shape or picture.shape
+                    if picture.shape != first_shape:  # Pillow lets a GIF grow; browsers do not
+                        picture = _cropped(picture, first_shape)
                 except Exception as error:  # as in open_image
                     self._stop(index, error)
                     return
@@ -143,7 +159,17 @@ def _read_picture(image: Image.Image, index: int) -> RGBImage:
     return _to_rgb(image)
 
 
+def _cropped(picture: RGBImage, shape: tuple[int, ...]) -> RGBImage:
+    height, width, _ = shape
+    cropped = np.ascontiguousarray(picture[:height, :width])
+    if cropped.shape != shape:
+        raise ValueError("its size changes")
+    return cropped
+
+
 def _to_rgb(image: Image.Image) -> RGBImage:
+    if image.width * image.height > MAX_FRAME_PIXELS.value:  # a GIF may grow
+        raise ValueError(f"a picture of {image.width}x{image.height} pixels")
     image.load()
     if image.mode.startswith("I;16"):
         gray = (np.asarray(image) >> 8).astype(np.uint8)
@@ -161,4 +187,4 @@ def _duration_ms(image: Image.Image) -> Fraction:
 
 def _damage(path: Path, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{path.name!r} is a damaged image ({reason})"
+    return f"{path.name!r} is a damaged image ({one_line(reason)})"

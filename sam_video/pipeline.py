@@ -16,7 +16,7 @@ from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
 from sam_video.outputs import extra_sinks, primary_sink
 from sam_video.progress import frame_progress
-from sam_video.prompts import build_prompts, frame_outside_error
+from sam_video.prompts import build_prompts, check_num_objects, frame_outside_error
 from sam_video.read_ahead import ReadAhead
 from sam_video.request import Request
 from sam_video.selection import FrameSelection, select_frames
@@ -70,14 +70,15 @@ def segment_video(
         frame_interval: Process every Nth frame only, and the prompted ones.
 
     Raises:
-        RequestError: The video ends before `start_frame`.
-        PromptError: A prompt cannot be used with this video.
+        RequestError: The video ends before `start_frame`, or there is too much to process.
+        PromptError: A prompt cannot be used with this video, or they name too many objects.
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint cannot be had.
     """
     source = open_video(Path(video)) if isinstance(video, str | Path) else video
     if not any(prompt.is_positive for prompt in prompts):
         raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
+    check_num_objects(len({prompt.object_id for prompt in prompts}))
     _check_frames(prompts, source)
     selection = select_frames(
         source,
@@ -159,7 +160,7 @@ class Session:
             folder: Where the files go. If the prediction fails or is abandoned, none of them stay.
 
         Raises:
-            PromptError, VideoError, CheckpointError: As `segment_video`.
+            RequestError, PromptError, VideoError, CheckpointError: As `segment_video`.
         """
         completed: list[Path] = []
         try:

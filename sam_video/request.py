@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sam_video.errors import RequestError
+from sam_video.errors import RequestError, one_line
 
 MASK_TYPES = ("binary", "highlighted", "greenscreen", "alpha")
 ANNOTATION_TYPES = ("mask", "box", "both")
@@ -137,7 +137,8 @@ class Request:
         types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
         for name in values:
             if name not in types:
-                raise RequestError(f"{name} is not an input; expected one of {', '.join(types)}")
+                shown = one_line(name[:80])
+                raise RequestError(f"{shown} is not an input; expected one of {', '.join(types)}")
         if "input_video" not in values:
             raise RequestError("input_video is missing; expected a video or image file")
         typed = {name: _convert(name, text, types[name]) for name, text in values.items()}
@@ -148,11 +149,11 @@ def _convert(name: str, text: str, target: Any) -> Any:
     if target is bool:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.strip().lower() not in known:
-            raise RequestError(f"{name} is {text!r}; expected true or false")
+            raise RequestError(f"{name} is {text[:80]!r}; expected true or false")
         return known[text.strip().lower()]
     if target is int:
         try:
             return int(text)
         except ValueError:
-            raise RequestError(f"{name} is {text!r}; expected a whole number") from None
+            raise RequestError(f"{name} is {text[:80]!r}; expected a whole number") from None
     return text if target is str else Path(text)

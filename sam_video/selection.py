@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from sam_video.errors import RequestError
+from sam_video.limits import MAX_FRAMES, MAX_SECONDS
 from sam_video.types import Frame, FrameSource, MaskFrame, ObjectPrompt, VideoInfo
 
 ENDLESS = 10**15
@@ -22,7 +23,11 @@ class FrameSelection:
     Args:
         source: The whole video.
         regular: Indices of frames to process; it may go on past the end.
-        prompted: Indices of frames to process besides.
+        prompted: Indices of frames to process besides, which the source has.
+
+    Raises:
+        RequestError: More frames or a longer time are selected than a request may process. Where
+            the source does not say how long it is, reading says so when it gets there.
     """
 
     def __init__(self, source: FrameSource, regular: range, prompted: Collection[int] = ()) -> None:
@@ -32,10 +37,28 @@ class FrameSelection:
         last = self._extra[-1] if self._extra else -1
         self._stop = max(regular.stop, last + 1)
         num_frames = source.info.num_frames
+        self._rate = source.info.frame_rate
+        self._check_length(max(num_frames or 0, last + 1))
         if num_frames is None and self._stop < ENDLESS:
             num_frames = self._stop
         selected = None if num_frames is None else self._place(min(num_frames, self._stop))
         self.info: VideoInfo = replace(source.info, num_frames=selected)
+
+    def _check_length(self, num_frames: int) -> None:
+        """Refuse a source of so many frames, or more, if too many of them are selected."""
+        num_selected = self._place(min(num_frames, self._stop))
+        if num_selected > MAX_FRAMES.value:
+            raise RequestError(
+                f"the video has {num_selected} frames or more to process; expected at most"
+                f" {MAX_FRAMES}, of which end_frame and frame_interval make fewer"
+            )
+        # By the rate and not by time stamps: those of a good file may jump, by years.
+        seconds = (min(num_frames, self._regular.stop) - self._regular.start) / self._rate
+        if seconds > MAX_SECONDS.value:
+            raise RequestError(
+                f"the video has {float(seconds):.1f} seconds or more to process; expected at most"
+                f" {MAX_SECONDS}, of which start_frame and end_frame make fewer"
+            )
 
     def _place(self, index: int) -> int:
         """Count the selected frames before an index of the source."""
@@ -55,6 +78,7 @@ class FrameSelection:
         with closing(self._source.frames()) as frames:
             selected = (f for f in islice(frames, self._stop) if self._holds(f.index))
             for place, frame in enumerate(selected):
+                self._check_length(frame.index + 1)
                 yield replace(frame, index=place)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
@@ -111,15 +135,15 @@ def select_frames(
         frame_interval: Distance of the frames.
 
     Raises:
-        RequestError: The video ends before `start_frame`.
+        RequestError: The video ends before `start_frame`, or too much of it is selected.
     """
     if source.info.is_still:
         return FrameSelection(source, range(1))
-    start = max(0, start_frame)
+    start = min(max(0, start_frame), ENDLESS)
     # There is a first frame in any case.
     if start > 0 and (num_frames := source.count_frames(start + 1)) <= start:
         raise RequestError(
             f"start_frame is {start_frame}; expected a frame from 0 to {num_frames - 1}"
         )
-    stop = ENDLESS if end_frame < 0 else end_frame + 1
-    return FrameSelection(source, range(start, stop, frame_interval), prompted)
+    stop = ENDLESS if end_frame < 0 else min(end_frame + 1, ENDLESS)
+    return FrameSelection(source, range(start, stop, min(frame_interval, ENDLESS)), prompted)

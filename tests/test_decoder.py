@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from sam_video import decoder, video
+from sam_video import video
 from sam_video.decoder import Decoder
 from sam_video.errors import VideoError
 from sam_video.video import open_video
@@ -160,9 +160,18 @@ def test_a_playlist_that_names_another_file_fails(tmp_path: Path, name: str, rea
 
 def test_frames_that_are_too_large_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = draw(tmp_path, "h264.mp4")
-    monkeypatch.setattr(decoder, "MAX_FRAME_PIXELS", 96 * 64 - 1)
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAME_PIXELS", str(96 * 64 - 1))
     with pytest.raises(VideoError, match=r"^'h264.mp4' has frames of 96x64 pixels; expected at"):
         open_video(path)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "mpeg4.avi", "ffv1.mkv"])
+def test_frames_as_large_as_allowed_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    draw_clip(tmp_path / name, num_frames=4, size=(98, 50), **CONTAINERS[name])
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAME_PIXELS", str(98 * 50))
+    assert open_video(tmp_path / name).count_frames(10) == 4
 
 
 def write_growing_clip(folder: Path) -> Path:
@@ -184,7 +193,7 @@ def test_frames_that_grow_too_large_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_growing_clip(tmp_path)
-    monkeypatch.setattr(decoder, "MAX_FRAME_PIXELS", 128 * 64)  # FFmpeg rounds widths up
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAME_PIXELS", str(96 * 64))
     assert open_video(path).count_frames(10) == 4
 
 

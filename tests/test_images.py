@@ -1,6 +1,7 @@
 """Reading still and animated images."""
 
 import logging
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sam_video.errors import VideoError
 from sam_video.types import RGBImage
 from sam_video.video import open_video
 from tests.clips import draw_clip, draw_frame
+from tests.mutations import elements_of
 
 ORIENTATION = 0x0112
 """EXIF tag."""
@@ -176,7 +178,7 @@ def test_a_truncated_still_image_fails(tmp_path: Path, name: str) -> None:
 
 
 def test_an_image_that_is_too_large_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_FRAME_PIXELS", 96 * 64 - 1)
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAME_PIXELS", str(96 * 64 - 1))
     with pytest.raises(VideoError, match=r"^'a.png' has too many pixels; expected at most 6143"):
         open_video(save(tmp_path / "a.png"))
 
@@ -187,3 +189,39 @@ def test_a_header_of_absurd_size_fails(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(data)
     with pytest.raises(VideoError, match=r"^'a.gif' has too many pixels"):
         open_video(tmp_path / "a.gif")
+
+
+def move_picture(data: bytes, number: int, x: int, y: int) -> bytes:
+    """Place one picture of a GIF elsewhere."""
+    pictures = [part for part in elements_of(data) if data[part.start] == 0x2C]
+    place = pictures[number].start + 1
+    return data[:place] + struct.pack("<HH", x, y) + data[place + 4 :]
+
+
+def test_a_picture_beyond_the_edge_of_an_animation_is_cut_off(tmp_path: Path) -> None:
+    draw_clip(tmp_path / "a.gif", num_frames=4)
+    data = move_picture((tmp_path / "a.gif").read_bytes(), 2, 90, 60)
+    (tmp_path / "a.gif").write_bytes(data)
+    frames = list(open_video(tmp_path / "a.gif").frames())
+    assert [frame.image.shape for frame in frames] == [(64, 96, 3)] * 4
+
+
+def test_a_picture_far_beyond_the_edge_of_an_animation_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw_clip(tmp_path / "a.gif", num_frames=4)
+    data = move_picture((tmp_path / "a.gif").read_bytes(), 2, 9000, 9000)
+    (tmp_path / "a.gif").write_bytes(data)
+    assert open_video(tmp_path / "a.gif").count_frames(10) == 2
+    assert "its first 2 frames are used" in caplog.text
+
+
+def test_of_large_pictures_fewer_are_read_to_learn_the_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "PROBED_PIXELS", 2 * 96 * 64)
+    draw_clip(tmp_path / "a.gif", num_frames=2)
+    assert open_video(tmp_path / "a.gif").info.num_frames == 2
+    draw_clip(tmp_path / "a.gif", num_frames=3)
+    source = open_video(tmp_path / "a.gif")
+    assert (source.info.num_frames, source.count_frames(10)) == (None, 3)

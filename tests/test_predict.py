@@ -12,8 +12,9 @@ from cog._adt import OutputKind, PrimitiveType
 from cog._inspector import create_predictor
 from PIL import Image
 
+from predict import Predictor
 from sam_video import request
-from sam_video.errors import PromptError, VideoError
+from sam_video.errors import PromptError, RequestError, VideoError
 from sam_video.request import Request
 from tests.clips import draw_clip
 from tests.openapi import PREDICT, openapi_schema, predict_method, read_inputs
@@ -261,3 +262,9 @@ def test_the_metrics_are_recorded_after_the_last_file(
     predict(input_video=clip, click_coordinates=ON_DISC)
     assert (recorded["frames"], recorded["objects"]) == (3, 1)
     assert all(value > 0 for name, value in recorded.items() if "gpu" not in name)
+
+
+def test_a_limit_that_is_no_number_fails_at_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM_VIDEO_MAX_FRAMES", "many")
+    with pytest.raises(RequestError, match="SAM_VIDEO_MAX_FRAMES is 'many'"):
+        Predictor().setup()

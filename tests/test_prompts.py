@@ -14,8 +14,8 @@ import pytest
 
 from sam_video.errors import PromptError
 from sam_video.frames import FrameList
+from sam_video.limits import MAX_PROMPTS
 from sam_video.prompts import build_prompts
-from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS
 from sam_video.request import Request
 from sam_video.types import BoolMask, Box, Click, FrameSource, ObjectPrompt
 
@@ -660,14 +660,16 @@ def test_two_masks_that_a_still_image_brings_together_fail(tmp_path: Path) -> No
     ("text", "entry", "message"),
     [
         (
-            {"click_coordinates": "1,2," * MAX_CLICKS},
+            {"click_coordinates": "1,2," * MAX_PROMPTS.default},
             {"x": 1, "y": 2},
-            "prompts and click_coordinates together hold 10001 clicks; expected at most 10000",
+            "prompts and click_coordinates together hold 10001 clicks;"
+            " expected at most 10000 (SAM_VIDEO_MAX_PROMPTS)",
         ),
         (
-            {"box_coordinates": "1,2,3,4," * MAX_BOXES},
+            {"box_coordinates": "1,2,3,4," * MAX_PROMPTS.default},
             {"box": [1, 2, 3, 4]},
-            "prompts and box_coordinates together hold 10001 boxes; expected at most 10000",
+            "prompts and box_coordinates together hold 10001 boxes;"
+            " expected at most 10000 (SAM_VIDEO_MAX_PROMPTS)",
         ),
     ],
     ids=["clicks", "boxes"],

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
 from sam_video.prompts.json_list import parse_prompts
-from sam_video.prompts.named_prompt import MAX_TEXT_LENGTH
+from sam_video.prompts.named_prompt import TEXT_LENGTH_PER_PROMPT
 from sam_video.types import Box, Click
 
 KEYS = "frame_index, object_id, points, labels, box, x, y, label, x_min, y_min, x_max, y_max"
@@ -280,7 +281,7 @@ def test_text_that_is_no_json_fails(text: str, where: str) -> None:
         pytest.param('[{"x":"' + "a" * 900_000 + '","y":1}]', id="a long text"),
         pytest.param('[{"box":[' + "1," * 400_000 + "1]}]", id="a long box"),
         pytest.param("\ufeff[]", id="byte order mark"),
-        pytest.param("[" + " " * MAX_TEXT_LENGTH + "]", id="too long"),
+        pytest.param("[" + " " * MAX_PROMPTS.default * TEXT_LENGTH_PER_PROMPT + "]", id="too long"),
     ],
 )
 def test_a_hostile_text_fails_with_one_short_line(text: str) -> None:

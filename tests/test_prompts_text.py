@@ -5,9 +5,12 @@ import logging
 import pytest
 
 from sam_video.errors import PromptError
-from sam_video.prompts.named_prompt import MAX_TEXT_LENGTH, NamedPrompt
-from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS, parse_boxes, parse_clicks
+from sam_video.limits import MAX_PROMPTS
+from sam_video.prompts.named_prompt import TEXT_LENGTH_PER_PROMPT, NamedPrompt
+from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.types import Box, Click
+
+MAX_TEXT_LENGTH = MAX_PROMPTS.default * TEXT_LENGTH_PER_PROMPT
 
 FOUR_POINTS = "[1,1],[2,2],[3,3],[4,4]"
 
@@ -150,19 +153,21 @@ def test_the_message_is_one_short_line_when_an_odd_text_fails(text: str) -> None
 
 
 def test_as_many_clicks_as_allowed_are_read() -> None:
-    assert len(parse("[1,2]," * MAX_CLICKS)) == MAX_CLICKS
+    assert len(parse("[1,2]," * MAX_PROMPTS.default)) == MAX_PROMPTS.default
 
 
 def test_one_click_more_than_allowed_fails() -> None:
-    with pytest.raises(PromptError, match=r"it holds more than 10000 clicks; expected"):
-        parse("[1,2]," * (MAX_CLICKS + 1))
+    with pytest.raises(
+        PromptError, match=r"holds more clicks than 10000 \(SAM_VIDEO_MAX_PROMPTS\);"
+    ):
+        parse("[1,2]," * (MAX_PROMPTS.default + 1))
 
 
 @pytest.mark.parametrize("field", ["coordinates", "labels", "frames", "ids"])
 def test_a_text_beyond_the_limit_fails(field: str) -> None:
     texts = {"coordinates": "1,2", field: "1" * (MAX_TEXT_LENGTH + 1)}
-    expected = rf"^click_\w*{field} is '1+…' and 1000001 characters long; expected at most 1000000$"
-    with pytest.raises(PromptError, match=expected):
+    message = rf"^click_\w*{field} is '1+…' and 1000001 characters long; expected at most 1000000,"
+    with pytest.raises(PromptError, match=message):
         parse(**texts)
 
 
@@ -345,7 +350,11 @@ def test_blank_box_coordinates_are_no_boxes() -> None:
             "box 1 has not one each of x0, y0, x1 and y1",
             id="y1 missing",
         ),
-        pytest.param("[1,2,3,4]," * (MAX_BOXES + 1), "it holds more than 10000 boxes", id="many"),
+        pytest.param(
+            "[1,2,3,4]," * (MAX_PROMPTS.default + 1),
+            "it holds more boxes than 10000 (SAM_VIDEO_MAX_PROMPTS)",
+            id="many",
+        ),
     ],
 )
 def test_text_that_is_no_list_of_boxes_fails(text: str, reason: str) -> None:
@@ -367,8 +376,8 @@ def test_the_longest_hostile_text_of_boxes_fails(unit: str) -> None:
 @pytest.mark.parametrize("field", ["coordinates", "frames", "ids"])
 def test_a_text_of_boxes_beyond_the_limit_fails(field: str) -> None:
     texts = {"coordinates": "1,2,3,4", field: "1" * (MAX_TEXT_LENGTH + 1)}
-    expected = rf"^box_\w*{field} is '1+…' and 1000001 characters long; expected at most 1000000$"
-    with pytest.raises(PromptError, match=expected):
+    message = rf"^box_\w*{field} is '1+…' and 1000001 characters long; expected at most 1000000,"
+    with pytest.raises(PromptError, match=message):
         parse_box_texts(**texts)
 
 

@@ -39,6 +39,15 @@ def test_a_plain_name_stays_as_it_is(object_id: str) -> None:
         pytest.param("CON", "_CON", id="device"),
         pytest.param("nul.png", "_nul.png", id="device with an extension"),
         pytest.param("Lpt1", "_Lpt1", id="device with a number"),
+        pytest.param("CONOUT$", "_CONOUT$", id="device of the console"),
+        pytest.param("com¹.tar.gz", "_com¹.tar.gz", id="device with a raised number"),
+        pytest.param("con .png", "con .png", id="no device"),
+        pytest.param("\x1b[31mred", "_[31mred", id="escape sequence"),
+        pytest.param("a\u200bb\ufeff", "a_b_", id="nothing wide"),
+        pytest.param("\u3164", "_", id="a letter that shows nothing"),
+        pytest.param("////", "____", id="slashes alone"),
+        pytest.param("\0\0", "__", id="NUL alone"),
+        pytest.param("/.", "_", id="slash and dot"),
     ],
 )
 def test_what_a_file_system_does_not_take_is_replaced(object_id: str, expected: str) -> None:
@@ -71,6 +80,10 @@ def test_a_long_name_is_cut_between_characters(object_id: str) -> None:
         pytest.param(["STRASSE", "straße"], ["STRASSE", "straße-2"], id="sharp s"),
         pytest.param(["", " ", "unnamed"], ["unnamed", "unnamed-2", "unnamed-3"], id="empty"),
         pytest.param(["1", "01"], ["1", "01"], id="numbers"),
+        pytest.param(["//", "\0\0", "::"], ["__", "__-2", "__-3"], id="replaced alone"),
+        pytest.param(["nul", "_NUL"], ["_nul", "_NUL-2"], id="device"),
+        pytest.param(["dog.", "dog", "dog "], ["dog", "dog-2", "dog-3"], id="trailing dot"),
+        pytest.param(["Ω", "\u2126"], ["Ω", "\u2126-2"], id="one letter, encoded twice"),
     ],
 )
 def test_two_objects_never_share_a_name(object_ids: list[str], expected: list[str]) -> None:

@@ -13,11 +13,12 @@ from typing import TypeVar
 import numpy as np
 
 from sam_video.errors import PromptError
+from sam_video.limits import MAX_OBJECTS, MAX_PROMPTS
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.named_prompt import NamedPrompt, quoted
 from sam_video.prompts.names import with_names
-from sam_video.prompts.text import MAX_BOXES, MAX_CLICKS, parse_boxes, parse_clicks
+from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.request import Request
 from sam_video.types import Box, Click, FrameSource, ObjectPrompt, VideoInfo
 
@@ -58,14 +59,16 @@ def object_prompts(prompts: Sequence[NamedPrompt], info: VideoInfo) -> tuple[Obj
         prompt.
 
     Raises:
-        PromptError: Something is outside the picture or the video, nothing is positive, or an
-            object has two boxes, two masks, or a mask and something else on one frame.
+        PromptError: Something is outside the picture or the video, nothing is positive, there are
+            too many objects, or one has two boxes, two masks, or a mask and something else on one
+            frame.
     """
     placed = [_placed(prompt, info) for prompt in prompts]
     _log_clipped(prompts, placed)
     gathered: dict[str, dict[int, list[NamedPrompt]]] = {}
     for name, prompt in with_names(placed):
         gathered.setdefault(name, {}).setdefault(prompt.frame_index, []).append(prompt)
+    check_num_objects(len(gathered))
     return tuple(
         _object_prompt(name, frame_index, on_frame)
         for name, by_frame in gathered.items()
@@ -76,6 +79,16 @@ def object_prompts(prompts: Sequence[NamedPrompt], info: VideoInfo) -> tuple[Obj
 def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
     """Say that a prompt's frame, which `field` names, is past the end of the video."""
     return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")
+
+
+def check_num_objects(num_objects: int) -> None:
+    """Refuse more objects than a request may have.
+
+    Raises:
+        PromptError: There are more than `MAX_OBJECTS`.
+    """
+    if num_objects > MAX_OBJECTS.value:
+        raise PromptError(f"{num_objects} objects are named; expected at most {MAX_OBJECTS}")
 
 
 def _stated(request: Request, info: VideoInfo) -> list[NamedPrompt]:
@@ -105,13 +118,14 @@ def _check_totals(prompts: list[NamedPrompt]) -> None:
     """Bound what several fields hold together; each text field alone is bounded already."""
     num_clicks = sum(isinstance(prompt.value, Click) for prompt in prompts)
     num_boxes = len(prompts) - num_clicks
-    for nouns, field, number, most in (
-        ("clicks", "click_coordinates", num_clicks, MAX_CLICKS),
-        ("boxes", "box_coordinates", num_boxes, MAX_BOXES),
+    for nouns, field, number in (
+        ("clicks", "click_coordinates", num_clicks),
+        ("boxes", "box_coordinates", num_boxes),
     ):
-        if number > most:
+        if number > MAX_PROMPTS.value:
             raise PromptError(
-                f"prompts and {field} together hold {number} {nouns}; expected at most {most}"
+                f"prompts and {field} together hold {number} {nouns};"
+                f" expected at most {MAX_PROMPTS}"
             )
 
 

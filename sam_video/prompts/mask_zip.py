@@ -18,18 +18,15 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
-from sam_video.errors import PromptError
+from sam_video.errors import PromptError, one_line
+from sam_video.limits import MAX_PROMPTS, MAX_ZIP_BYTES, MAX_ZIP_MEMBERS
 from sam_video.prompts.named_prompt import NamedPrompt, quoted
 from sam_video.types import BoolMask
 
-MAX_MEMBERS = 10_000
-"""Files and folders of one zip."""
-MAX_DIRECTORY_BYTES = 4 * 2**20
-"""Of a zip's list of members, which is read at once: room for `MAX_MEMBERS` long names."""
-MAX_MASK_PIXELS = 2**29
-"""Of all masks of one zip together, each a byte of memory: 258 masks of 1920x1080."""
+MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER = 2**17, 400
+"""Of a zip's list of members, which is read at once: room for long names."""
 MAX_BYTES_PER_PIXEL = 8
 """Of a file before it is decoded: float64 in npy, four channels of 16 bits in PNG."""
 MAX_EXTRA_BYTES = 2**20
@@ -67,10 +64,11 @@ class _BoundedFile(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes."""
-        if size is not None and size > MAX_DIRECTORY_BYTES:
+        most = max(MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER * MAX_ZIP_MEMBERS.value)
+        if size is not None and size > most:
             raise PromptError(
                 f"mask_prompts has a list of members of {size} bytes;"
-                f" expected at most {MAX_DIRECTORY_BYTES}"
+                f" expected at most {most}, for {MAX_ZIP_MEMBERS} members"
             )
         return super().read(size) or b""
 
@@ -100,15 +98,15 @@ def read_masks(path: Path, *, width: int, height: int) -> tuple[NamedPrompt, ...
             archive = zipfile.ZipFile(file)
         with archive:
             members = sorted(_members(archive), key=lambda m: (m.frame_index, m.object_id, m.place))
-            _check_total(len(members), width, height)
+            _check_totals(members, width, height)
             return tuple(_read_mask(archive, member, (height, width)) for member in members)
 
 
 def _members(archive: zipfile.ZipFile) -> Iterator[_Member]:
     entries = archive.infolist()
-    if len(entries) > MAX_MEMBERS:
+    if len(entries) > MAX_ZIP_MEMBERS.value:
         raise PromptError(
-            f"mask_prompts has {len(entries)} members; expected at most {MAX_MEMBERS}"
+            f"mask_prompts has {len(entries)} members; expected at most {MAX_ZIP_MEMBERS}"
         )
     for entry in entries:
         name = _name(entry)
@@ -143,13 +141,20 @@ def _member(entry: zipfile.ZipInfo, base: str, place: str) -> _Member:
     return _Member(entry, int(match[1]), object_id, decode, place)
 
 
-def _check_total(num_masks: int, width: int, height: int) -> None:
-    if num_masks == 0:
+def _check_totals(members: list[_Member], width: int, height: int) -> None:
+    if not members:
         raise PromptError(f"mask_prompts holds no mask; expected {_FORMS}")
-    most = MAX_MASK_PIXELS // (width * height)
-    if num_masks > most:
+    if len(members) > MAX_PROMPTS.value:
         raise PromptError(
-            f"mask_prompts holds {num_masks} masks; expected at most {most} of {width}x{height}"
+            f"mask_prompts holds {len(members)} masks; expected at most {MAX_PROMPTS}"
+        )
+    # A mask takes a byte per pixel, whatever file it comes in; and `zipfile` gives no more of a
+    # file than is stated here.
+    num_bytes = sum(max(width * height, member.entry.file_size) for member in members)
+    if num_bytes > MAX_ZIP_BYTES.value:
+        raise PromptError(
+            f"mask_prompts holds {len(members)} masks of {width}x{height}, {num_bytes} bytes"
+            f" decompressed; expected at most {MAX_ZIP_BYTES}"
         )
 
 
@@ -170,7 +175,6 @@ def _read_mask(archive: zipfile.ZipFile, member: _Member, hw: tuple[int, int]) -
 
 
 def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
-    # The header is read here first: Pillow would judge the size by limits of its own.
     header = data[len(_PNG_START) :][:10]
     if not data.startswith(_PNG_START) or len(header) < 10:
         raise PromptError(f"{place} is not a PNG image; expected one")
@@ -180,7 +184,8 @@ def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
             f"{place} is {width}x{height}; expected {hw[1]}x{hw[0]}, the size of the video"
         )
     with _errors_about(place, "a PNG image"):
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        # Not by Image.open, which judges the size by a limit of its own.
+        with PngImageFile(io.BytesIO(data)) as image:
             if image.size != (width, height):
                 raise ValueError("it states two sizes")
             pixels = np.asarray(image)
@@ -243,7 +248,5 @@ def _errors_about(subject: str, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, UnidentifiedImageError):  # its text is an address in memory
-            text = "damaged"
-        reason = " ".join(text.split())[:100] or type(error).__name__
+        reason = one_line(" ".join(text.split())[:100]) or type(error).__name__
         raise PromptError(f"{subject} cannot be read ({reason}); expected {expected}") from None

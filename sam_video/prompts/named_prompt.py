@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
 from sam_video.types import BoolMask, Box, Click
 
-MAX_TEXT_LENGTH = 1_000_000
-"""Characters of one text field: room for 10 000 points, however they are written."""
+MIN_TEXT_LENGTH, TEXT_LENGTH_PER_PROMPT = 10_000, 100
+"""Characters that one text field may have: room for all points, however they are written."""
 
 _Value = TypeVar("_Value")
 _log = logging.getLogger(__name__)
@@ -41,15 +42,16 @@ def quoted(text: str) -> str:
 
 
 def check_length(field: str, text: str) -> None:
-    """Refuse a text field of more than `MAX_TEXT_LENGTH` characters.
+    """Refuse a text field of more characters than `MAX_PROMPTS` points take.
 
     Raises:
         PromptError: The text is longer.
     """
-    if len(text) > MAX_TEXT_LENGTH:
+    most = max(MIN_TEXT_LENGTH, TEXT_LENGTH_PER_PROMPT * MAX_PROMPTS.value)
+    if len(text) > most:
         raise PromptError(
             f"{field} is {quoted(text)} and {len(text)} characters long;"
-            f" expected at most {MAX_TEXT_LENGTH}"
+            f" expected at most {most}, for {MAX_PROMPTS} prompts"
         )
 
 

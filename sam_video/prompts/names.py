@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
 from sam_video.prompts.named_prompt import NamedPrompt, quoted
 from sam_video.types import BoolMask, Box, Click
 
-MAX_BACKGROUND_CLICKS = 100_000
-"""Clicks of background names, counted once for every object that they correct."""
+CORRECTIONS_PER_PROMPT = 10
+"""Clicks of background names count once for every object that they correct; `MAX_PROMPTS` times so
+many are accepted."""
 MAX_NAME_LENGTH = 1_000
 """Characters of an object's name, which becomes part of file names."""
 
@@ -142,7 +144,7 @@ def _with_background(
     """Give each click of a name that is no object to all objects that are there on its frame."""
     by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
     starts = [first_positive_frame[name] for name in by_start]
-    num_given = 0
+    num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
     unused: list[NamedPrompt] = []
     for name, prompt in named:
         if name in first_positive_frame:
@@ -150,11 +152,11 @@ def _with_background(
             continue
         present = by_start[: bisect_right(starts, prompt.frame_index)]
         num_given += len(present)
-        if num_given > MAX_BACKGROUND_CLICKS:
+        if num_given > most:
             field = "click_object_ids" if prompt.place.startswith("click") else "prompts"
             raise PromptError(
                 f"{field} has background clicks for {len(by_start)} objects;"
-                f" expected at most {MAX_BACKGROUND_CLICKS} corrections by them"
+                f" expected at most {most} corrections by them, for {MAX_PROMPTS} prompts"
             )
         if not present:
             unused.append(prompt)

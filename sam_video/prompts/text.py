@@ -10,13 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
 from sam_video.prompts.named_prompt import NamedPrompt, check_length, one_each, quoted
 from sam_video.types import Box, Click
-
-MAX_CLICKS = 10_000
-"""Clicks of one request."""
-MAX_BOXES = 10_000
-"""Boxes of one request."""
 
 _NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 _GAP = r"\s,;|\\()\[\]{}<>\"'"
@@ -54,8 +50,6 @@ class _Layout:
     """One of what its numbers make."""
     nouns: str
     """What they make, as the request counts them."""
-    limit: int
-    """How many of them a request may hold."""
     axes: tuple[str, ...]
     """The numbers of one, in their order."""
     keys: Mapping[str, str]
@@ -69,7 +63,6 @@ _CLICKS = _Layout(
     field="click_coordinates",
     noun="point",
     nouns="clicks",
-    limit=MAX_CLICKS,
     axes=("x", "y"),
     keys={"x": "x", "y": "y"},
     whole="one x and one y",
@@ -80,7 +73,6 @@ _BOXES = _Layout(
     field="box_coordinates",
     noun="box",
     nouns="boxes",
-    limit=MAX_BOXES,
     axes=("x0", "y0", "x1", "y1"),
     keys={axis: axis for axis in ("x0", "y0", "x1", "y1")}
     | {"x_min": "x0", "y_min": "y0", "x_max": "x1", "y_max": "y1"},
@@ -184,6 +176,7 @@ def _coordinate_numbers(text: str, layout: _Layout) -> tuple[list[str], list[flo
     axes: list[str] = []
     numbers: list[float] = []
     axis = ""
+    max_numbers = len(layout.axes) * MAX_PROMPTS.value
     for token in _token_pattern(layout.keys).finditer(text):
         if token["key"]:
             axis = layout.keys[token["key"].lower()]
@@ -195,8 +188,8 @@ def _coordinate_numbers(text: str, layout: _Layout) -> tuple[list[str], list[flo
         axes.append(axis)
         numbers.append(float(word))
         axis = ""
-        if len(numbers) > len(layout.axes) * layout.limit:
-            reason = f"it holds more than {layout.limit} {layout.nouns}"
+        if len(numbers) > max_numbers:
+            reason = f"it holds more {layout.nouns} than {MAX_PROMPTS}"
             raise _coordinates_error(text, reason, layout)
     return axes, numbers
 

@@ -7,7 +7,9 @@ MAX_NAME_BYTES = 100
 """Of the UTF-8 of a name; file systems take 255 for a whole file name."""
 
 _UNSAFE = frozenset("/\\:*?\"<>|'`")
-_RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
+_INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters that show nothing, though Python calls them printable."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
 """What Windows takes for a device, with any extension."""
 
 
@@ -23,7 +25,7 @@ class FileNames:
     """
 
     def __init__(self, unsafe: str = "") -> None:
-        self._unsafe = _UNSAFE.union(unsafe)
+        self._unsafe = _UNSAFE | _INVISIBLE | set(unsafe)
         self._name_of: dict[str, str] = {}
         self._taken: set[str] = set()
 
