@@ -13,7 +13,7 @@ up to the rounding of sums in another order:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from sam_video.attention import Rotation, attend, attend_one, to_tokens
+from sam_video.cuda_graphs import Replayed, recorder_for
 from sam_video.memory import MemoryBatch
 
 KEPT_KEYS = 1 << 18
@@ -61,6 +62,7 @@ class MemoryAttention:
         if self._keeps_keys:
             for layer in self._layers:
                 layer.tabulate_times()
+        self._inform_batch = Replayed(self._inform_on_gpu, recorder_for(device))
 
     def remember(self, maps: Tensor) -> Tensor:
         """Lay out mask memories `(N, h, w, 64)` as `(N, h w, 64 + L C)` for this class to read.
@@ -84,15 +86,47 @@ class MemoryAttention:
         """
         pointers, positions = self._pointer_tokens(memory, span)
         values = self._values(memory, pointers)
+        pointer_keys = [layer.pointer_keys(pointers + positions) for layer in self._layers]
+        if features.is_cuda:
+            keys = [
+                self._batch_keys(number, memory, own) for number, own in enumerate(pointer_keys)
+            ]
+            (informed,) = self._inform_batch(features, values, *keys)
+            return informed
+
+        def average(number: int, queries: Tensor) -> Tensor:
+            """Attend object by object, so that scores stay in the caches."""
+            averages = values.new_empty(len(values), *queries.shape[1:-1], self._width)
+            rows = zip(memory.maps, memory.slots, pointer_keys[number], strict=True)
+            for row, (maps, slots, own) in enumerate(rows):
+                keys = self._keys(number, maps, slots, own)
+                attend_one(queries[row % len(queries)], keys, values[row], averages[row])
+            return averages
+
+        return self._inform(features, average)
+
+    def _inform_on_gpu(self, features: Tensor, values: Tensor, *keys: Tensor) -> tuple[Tensor]:
+        """Inform features by values `(N, K, 64)` and each layer's keys `(N, K, C)`."""
+
+        def average(number: int, queries: Tensor) -> Tensor:
+            return attend(queries.expand(len(values), -1, -1), keys[number], values)
+
+        return (self._inform(features, average),)
+
+    def _inform(self, features: Tensor, average: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Run the layers.
+
+        Args:
+            features: `(1, C, h, w)`.
+            average: Takes a layer's number and its queries `(1 or N, h w, C)` to the memories'
+                averages `(N, h w, 64)`.
+        """
         tokens = to_tokens(features) + self._positions
         for number, layer in enumerate(self._layers):
             tokens = layer.attend_to_itself(tokens)
-            queries = layer.queries(tokens).expand(len(values), -1, -1)
-            pointer_keys = layer.pointer_keys(pointers + positions)
-            averages = self._attend(number, queries, values, pointer_keys, memory)
-            tokens = layer.finish(tokens, averages)
+            tokens = layer.finish(tokens, average(number, layer.queries(tokens)))
         informed: Tensor = self._norm(tokens).transpose(1, 2)
-        return informed.reshape(len(values), *features.shape[1:])
+        return informed.reshape(-1, *features.shape[1:])
 
     def _values(self, memory: MemoryBatch, pointers: Tensor) -> Tensor:
         """Return `(N, K, 64)`: the maps of each object, one after the other, and its pointers."""
@@ -102,31 +136,10 @@ class MemoryAttention:
         ]
         return torch.stack(rows)
 
-    def _attend(
-        self,
-        number: int,
-        queries: Tensor,
-        values: Tensor,
-        pointer_keys: Tensor,
-        memory: MemoryBatch,
-    ) -> Tensor:
-        """Attend to the memories by one layer; on a CPU object by object, for its caches."""
-        if queries.is_cuda:
-            keys = torch.stack(
-                [
-                    self._keys(number, maps, slots, own)
-                    for maps, slots, own in zip(
-                        memory.maps, memory.slots, pointer_keys, strict=True
-                    )
-                ]
-            )
-            return attend(queries, keys, values)
-        averages = values.new_empty(*queries.shape[:2], self._width)
+    def _batch_keys(self, number: int, memory: MemoryBatch, pointer_keys: Tensor) -> Tensor:
+        """Return the keys of N objects for one layer, `(N, K, C)`."""
         rows = zip(memory.maps, memory.slots, pointer_keys, strict=True)
-        for row, (maps, slots, own) in enumerate(rows):
-            keys = self._keys(number, maps, slots, own)
-            attend_one(queries[row], keys, values[row], averages[row])
-        return averages
+        return torch.stack([self._keys(number, maps, slots, own) for maps, slots, own in rows])
 
     def _keys(
         self, number: int, maps: Sequence[Tensor], slots: Sequence[int], pointer_keys: Tensor

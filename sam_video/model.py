@@ -8,31 +8,23 @@ resized, and holes in masks are not filled, since the official filling exists fo
 from contextlib import AbstractContextManager
 from typing import cast
 
-import numpy as np
 import torch
-from PIL import Image
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from sam_video.bits import packed, unpacked
+from sam_video.cuda_graphs import Replayed, recorder_for
 from sam_video.image_encoder import ImageEncoder
 from sam_video.mask_decoder import MaskDecoder
 from sam_video.memory import MemoryBatch
 from sam_video.memory_attention import MemoryAttention
 from sam_video.memory_encoder import MemoryEncoder
 from sam_video.network import default_device, default_dtype
+from sam_video.resampling import enlarge, resize_image, resize_masks
 from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 _LOGIT_LIMIT = 32.0
-
-
-def resize_image(image: RGBImage, size: int) -> RGBImage:
-    """Resize to `(size, size, 3)`, dropping the aspect ratio, with Pillow's bicubic filter.
-
-    That is what SAM 2 does to folders of JPEG images (`sam2.utils.misc._load_img_as_tensor`).
-    """
-    return np.asarray(Image.fromarray(image).resize((size, size)))
 
 
 class SegmentationModel:
@@ -68,6 +60,10 @@ class SegmentationModel:
         self._mask_decoder = MaskDecoder(self._network, dtype=self.dtype)
         sparse, dense = self._network.sam_prompt_encoder(self._no_points(1), None, None)
         self._no_prompt: tuple[Tensor, Tensor] = sparse, dense[..., :1, :1]
+        record = recorder_for(self.device)
+        self._encode = Replayed(self._encode_pixels, record)
+        self._decode_tracked = Replayed(self._decode_without_prompt, record)
+        self._encode_tracked = Replayed(self._encode_masks, record)
 
     @property
     def num_workers(self) -> int:
@@ -89,8 +85,15 @@ class SegmentationModel:
     @torch.inference_mode()
     def encode_image(self, image: RGBImage) -> ImageFeatures:
         """Run the image encoder, as `SAM2Base.forward_image` does."""
-        pixels = torch.from_numpy(resize_image(image, self._size).copy()).to(self.device)
-        return self._image_encoder(pixels)
+        pixels = torch.from_numpy(resize_image(image, self._size).copy())
+        if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        features, fine, finer = self._encode(pixels.to(self.device))
+        return ImageFeatures(features, (fine, finer))
+
+    def _encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        image = self._image_encoder(pixels)
+        return image.features, *image.high_res
 
     @torch.inference_mode()
     def without_memory(self, image: ImageFeatures) -> Tensor:
@@ -114,17 +117,29 @@ class SegmentationModel:
         previous: Prediction | None = None,
     ) -> Prediction:
         """Predict masks, as `SAM2Base._forward_sam_heads` does."""
-        points = None if prompts is None else self._points(prompts, frame_hw)
-        if prompts is not None:
-            informed = informed.expand(len(prompts), -1, -1, -1)
+        if prompts is None:
+            return Prediction(*self._decode_tracked(informed, *image.high_res))
+        points = self._points(prompts, frame_hw)
+        informed = informed.expand(len(prompts), -1, -1, -1)
         logits = None if previous is None else previous.mask_logits
         if logits is not None:
             logits = logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
-        # One click, like none, is ambiguous: the best of three masks is taken.
-        num_points = 0 if points is None else points[1].shape[1]
-        lowest = self._network.multimask_min_pt_num
-        is_ambiguous = lowest <= num_points <= self._network.multimask_max_pt_num
-        return self._predict(image, informed, points, logits, is_ambiguous)
+        return self._predict(
+            image, informed, points, logits, self._is_ambiguous(points[1].shape[1])
+        )
+
+    def _decode_without_prompt(
+        self, informed: Tensor, fine: Tensor, finer: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        image = ImageFeatures(informed, (fine, finer))
+        found = self._predict(image, informed, None, None, self._is_ambiguous(num_points=0))
+        scores, ious = found.object_score_logits, found.predicted_ious
+        return found.mask_logits, found.pointers, scores, ious
+
+    def _is_ambiguous(self, num_points: int) -> bool:
+        """One click, like none, may mean several things: the best of three masks is taken."""
+        network = self._network
+        return bool(network.multimask_min_pt_num <= num_points <= network.multimask_max_pt_num)
 
     @torch.inference_mode()
     def candidates(
@@ -215,7 +230,7 @@ class SegmentationModel:
     ) -> Prediction:
         """Take masks as they are: `SAM2VideoPredictor.add_new_mask`, `_use_mask_as_output`."""
         stacked = torch.stack([torch.from_numpy(mask)[None].float() for mask in masks])
-        resized = _resize(stacked.to(self.device), self._size, antialias=True)
+        resized = resize_masks(stacked.to(self.device), self._size, antialias=True)
         inputs = (resized >= 0.5).float()
         with self._precision():
             prompt = self._network.mask_downsample(inputs).float()
@@ -223,7 +238,7 @@ class SegmentationModel:
         decoded = self._predict(image, informed, None, prompt, is_ambiguous=False)
         is_visible = inputs.flatten(1).any(dim=1, keepdim=True)
         return Prediction(
-            mask_logits=_resize(inputs * 20 - 10, self._size // 4, antialias=True),
+            mask_logits=resize_masks(inputs * 20 - 10, self._size // 4, antialias=True),
             pointers=self._blank_absent(decoded.pointers, is_visible),
             object_score_logits=is_visible.float() * 20 - 10,
             predicted_ious=torch.ones(len(masks), device=self.device),
@@ -237,14 +252,20 @@ class SegmentationModel:
 
         The masks of prompted frames are remembered as what the user saw, without shades.
         """
+        logits = prediction.mask_logits
+        if is_prompted:  # the scale of the sigmoid makes these 0 and 1
+            logits = torch.where(resize_masks(logits, self._size) > 0, torch.inf, -torch.inf)
+        (memories,) = self._encode_tracked(image.features, logits, prediction.object_score_logits)
+        return memories
+
+    def _encode_masks(self, features: Tensor, logits: Tensor, scores: Tensor) -> tuple[Tensor]:
         network = self._network
-        logits = _resize(prediction.mask_logits, self._size)
-        masks = (logits > 0).float() if is_prompted else logits.sigmoid()
+        masks = resize_masks(logits, self._size).sigmoid()
         masks = masks.mul_(network.sigmoid_scale_for_mem_enc).add_(network.sigmoid_bias_for_mem_enc)
-        encoded = self._memory_encoder(image.features, masks)
-        is_absent = (prediction.object_score_logits <= 0).float()
+        encoded = self._memory_encoder(features, masks)
+        is_absent = (scores <= 0).float()
         memories = encoded + (is_absent * network.no_obj_embed_spatial)[:, None, None]
-        return self._memory_attention.remember(memories)
+        return (self._memory_attention.remember(memories),)
 
     @torch.inference_mode()
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
@@ -252,12 +273,15 @@ class SegmentationModel:
         return self._masks(prediction.mask_logits, frame_hw)[:, 0]
 
     def _masks(self, logits: Tensor, frame_hw: tuple[int, int]) -> BoolMask:
-        return cast(BoolMask, (_enlarge(logits, frame_hw) > 0).cpu().numpy())
+        masks = enlarge(logits, frame_hw) > 0
+        if self.device.type == "cpu":
+            return cast(BoolMask, masks.numpy())
+        return unpacked(packed(masks).cpu().numpy(), frame_hw[1])
 
     @torch.inference_mode()
     def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
         """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8."""
-        probabilities = _enlarge(prediction.mask_logits, frame_hw)[:, 0].sigmoid()
+        probabilities = enlarge(prediction.mask_logits, frame_hw)[:, 0].sigmoid()
         # Rounded so that what is above 0.5, and in the mask, is 128 or more.
         levels = (probabilities * 255 - 0.5).ceil().to(torch.uint8)
         return cast(ConfidenceMap, levels.cpu().numpy())
@@ -267,15 +291,3 @@ def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
     box = prompt.box
     corners = [] if box is None else [(box.x0, box.y0, 2), (box.x1, box.y1, 3)]
     return corners + [(click.x, click.y, click.label) for click in prompt.clicks]
-
-
-def _enlarge(logits: Tensor, frame_hw: tuple[int, int]) -> Tensor:
-    return interpolate(logits, size=frame_hw, mode="bilinear", align_corners=False)
-
-
-def _resize(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor:
-    if masks.shape[-2:] == (size, size):
-        return masks
-    return interpolate(
-        masks, size=(size, size), mode="bilinear", align_corners=False, antialias=antialias
-    )
