@@ -23,6 +23,9 @@ BLOCK_BYTES = 256 * 2**20
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000")
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 
+STRIP_PIXELS = 2**21
+"""How much of a picture is converted at once."""
+
 STILL_RATE = Fraction(25)
 """Frames per second of an image that has no time, as FFmpeg has it."""
 
@@ -176,7 +179,13 @@ def _to_rgb(image: Image.Image) -> RGBImage:
         return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are of 32 bits, where 8 or 16 are read")
-    return np.array(image.convert("RGB"))
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    # In strips, as Pillow copies what it converts and what it hands over, each time the whole.
+    height = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        strip = image.crop((0, top, image.width, min(image.height, top + height)))
+        picture[top : top + height] = np.asarray(strip.convert("RGB"))
+    return picture
 
 
 def _duration_ms(image: Image.Image) -> Fraction:

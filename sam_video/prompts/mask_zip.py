@@ -92,6 +92,8 @@ def read_masks(path: Path, *, width: int, height: int) -> tuple[NamedPrompt, ...
         PromptError: The zip or a mask cannot be read, is too large, or does not fit.
     """
     with _errors_about(f"mask_prompts is {quoted(path.name)}, which", "a zip archive"):
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            raise ValueError("not a file")
         file = _BoundedFile(path)
     with file:
         with _errors_about(f"mask_prompts is {quoted(path.name)}, which", "a zip archive"):
