@@ -31,6 +31,9 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@# Fails where a vulnerability is known, and not where nobody can be asked.
+	$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip --timeout 10 2>&1 \
+	    | tee /dev/stderr | { ! grep --quiet '^Found [1-9]'; }
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

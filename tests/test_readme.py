@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sam_video import request
+from sam_video.limits import LIMITS, Limit
 from sam_video.request import Request
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -65,3 +66,8 @@ def test_the_commands_use_inputs_that_exist() -> None:
     used = re.findall(r"-i (\w+)=", README)
     assert used
     assert set(used) <= names
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.variable)
+def test_the_table_of_limits_has_every_limit_with_its_default(limit: Limit) -> None:
+    assert f"| `{limit.variable}` | {limit.default} | {limit.meaning} |" in README
