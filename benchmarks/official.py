@@ -17,10 +17,10 @@ _MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 _DEVIATION = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 
 
-def seeded_network(name: str, seed: int = 0) -> SAM2Base:
+def seeded_network(name: str, seed: int = 0, **options: Any) -> SAM2Base:
     """Build a network whose random weights give visible objects and logits of a natural size."""
     torch.manual_seed(seed)
-    network = build_network(name)
+    network = build_network(name, **options)
     with torch.no_grad():
         decoder = network.sam_mask_decoder
         decoder.pred_obj_score_head.layers[-1].bias.fill_(1.0)
@@ -49,6 +49,7 @@ def official_predictor(
         compile_image_encoder=is_compiled,
         fill_hole_area=0,
         add_all_frames_to_correct_as_cond=True,
+        image_size=network.image_size,
     )
     predictor.load_state_dict(network.state_dict())
     return cast(SAM2VideoPredictor, predictor)

@@ -4,6 +4,7 @@ The networks are those of the `sam2` package, with the options that its `build_s
 sets for video. `pocket` is of the same classes but for its image trunk.
 """
 
+import os
 import platform
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 
-from sam_video.errors import CheckpointError
+from sam_video.errors import CheckpointError, RequestError
 
 _SAM2_CONFIGS = Path(sam2.__file__).parent / "configs" / "sam2.1"
 _CONFIGS = {
@@ -34,6 +35,10 @@ _VIDEO_OPTIONS = {
     },
 }
 
+INPUT_SIZES = (1024, 768, 512)
+"""Pixels along each side of the square that frames are resized to, for SAM 2.1's networks: the size
+that they were trained on first."""
+
 
 def build_network(name: str, **options: Any) -> SAM2Base:
     """Build the named network with random weights, in evaluation mode, on the CPU.
@@ -45,6 +50,24 @@ def build_network(name: str, **options: Any) -> SAM2Base:
     config = OmegaConf.load(_CONFIGS[name]).model
     config = OmegaConf.merge(config, _VIDEO_OPTIONS, options)
     return cast(SAM2Base, instantiate(config, _recursive_=True)).eval()
+
+
+def checked_input_size(size: int | None = None) -> int:
+    """Return an input size for SAM 2.1's networks: smaller is faster and less accurate.
+
+    Args:
+        size: One of `INPUT_SIZES`; None is what `SAM_VIDEO_INPUT_SIZE` says, or else 1024.
+
+    Raises:
+        RequestError: It is another size.
+    """
+    field, text = "input_size", str(size)
+    if size is None:
+        field, text = "SAM_VIDEO_INPUT_SIZE", os.environ.get("SAM_VIDEO_INPUT_SIZE") or "1024"
+    if text not in map(str, INPUT_SIZES):
+        sizes = ", ".join(map(str, INPUT_SIZES))
+        raise RequestError(f"{field} is {text[:100]!r}; expected one of {sizes}")
+    return int(text)
 
 
 def load_weights(network: SAM2Base, path: Path) -> None:

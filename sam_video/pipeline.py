@@ -13,7 +13,7 @@ from sam_video.checkpoints import resolve_checkpoint
 from sam_video.errors import PromptError, RequestError
 from sam_video.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.model import SegmentationModel
-from sam_video.network import build_network, load_weights
+from sam_video.network import build_network, checked_input_size, load_weights
 from sam_video.outputs import extra_sinks, primary_sink
 from sam_video.progress import frame_progress
 from sam_video.prompts import build_prompts, check_num_objects, frame_outside_error
@@ -31,18 +31,23 @@ MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
 """How much may be between decoding and tracking, and again between tracking and writing."""
 
 
-def load_model(name: str, *, checkpoint: Path | None = None) -> SegmentationModel:
+def load_model(
+    name: str, *, checkpoint: Path | None = None, input_size: int | None = None
+) -> SegmentationModel:
     """Load a checkpoint by its name, downloading it where it is not at hand.
 
     Args:
         name: `large`, `base_plus`, `small`, `tiny` or `pocket`.
         checkpoint: A file of that architecture to use in place of the published one.
+        input_size: 1024, or 768 or 512 pixels, which are faster and less accurate; None is what
+            `SAM_VIDEO_INPUT_SIZE` says. `pocket` has its own.
 
     Raises:
         CheckpointError: It is missing and cannot be fetched, or is not what it should be.
     """
     path = resolve_checkpoint(name, explicit=checkpoint)
-    network = build_network(name)
+    options = {} if name == "pocket" else {"image_size": checked_input_size(input_size)}
+    network = build_network(name, **options)
     load_weights(network, path)
     return SegmentationModel(network)
 

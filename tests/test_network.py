@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sam_video.errors import CheckpointError
-from sam_video.network import build_network, default_dtype, load_weights
+from sam_video.errors import CheckpointError, RequestError
+from sam_video.network import build_network, checked_input_size, default_dtype, load_weights
 
 POCKET = Path(__file__).parents[1] / "weights" / "pocket.safetensors"
 
@@ -70,3 +70,21 @@ def test_a_large_network_takes_bfloat16_where_the_cpu_has_it(
     network = build_network("pocket")
     network.image_size = 1024
     assert default_dtype(network, torch.device("cpu")) is dtype
+
+
+def test_the_input_size_is_the_trained_one_unless_another_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SAM_VIDEO_INPUT_SIZE", raising=False)
+    assert checked_input_size() == build_network("tiny").image_size == 1024
+    monkeypatch.setenv("SAM_VIDEO_INPUT_SIZE", "768")
+    assert checked_input_size() == 768
+    assert checked_input_size(512) == 512
+
+
+@pytest.mark.parametrize("text", ["640", "1024.0", "big"])
+def test_an_input_size_of_another_kind_fails(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAM_VIDEO_INPUT_SIZE", text)
+    message = f"SAM_VIDEO_INPUT_SIZE is '{text}'; expected one of 1024, 768, 512"
+    with pytest.raises(RequestError, match=message):
+        checked_input_size()

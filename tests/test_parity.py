@@ -13,6 +13,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from benchmarks.official import add, official_predictor, seeded_network, start
 from sam_video.frames import FrameList
 from sam_video.model import SegmentationModel
+from sam_video.network import INPUT_SIZES
 from sam_video.segmenter import Prediction
 from sam_video.tracked_object import TrackedObject
 from sam_video.tracker import Tracker
@@ -132,12 +133,12 @@ def official(
     return results
 
 
-def assert_same_masks(name: str, case: Case) -> None:
+def assert_same_masks(name: str, case: Case, **options: int) -> None:
     """Track with both, and compare every frame."""
     if not CLIP.exists():
         pytest.skip(f"needs the clip {CLIP.parent.name}/{CLIP.name} of the shared test data")
     images = [frame.image for frame in islice(open_video(CLIP).frames(), case.num_frames)]
-    network = seeded_network(name)
+    network = seeded_network(name, **options)
     official_logits = official(network, images, case, name)
     differing = compared = 0
     for index, low_logits, masks in ours(network, images, case):
@@ -163,6 +164,12 @@ def test_masks_equal_the_official_ones_with_the_pocket_architecture(case: Case) 
 
 def test_masks_equal_the_official_ones_with_tiny() -> None:
     assert_same_masks("tiny", CASES["a clip shorter than 16 frames"])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("size", INPUT_SIZES[1:])
+def test_masks_equal_the_official_ones_at_smaller_input_sizes(size: int) -> None:
+    assert_same_masks("tiny", CASES["a clip shorter than 16 frames"], image_size=size)
 
 
 @pytest.mark.parity
