@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from sam_video import video
+from sam_video import decoder, video
 from sam_video.decoder import Decoder
 from sam_video.errors import VideoError
 from sam_video.video import open_video

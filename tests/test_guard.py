@@ -18,7 +18,7 @@ import pytest
 from sam_video.errors import PromptError, RequestError, VideoError
 from sam_video.guard import GuardedProcess, ProcessFailure
 from sam_video.limits import MAX_DECODER_BYTES, MAX_STALL_SECONDS
-from tests.processes import PROC, children, is_running, open_files
+from tests.processes import PROC, children, is_running
 from tests.workers import Cancelled, cancelled_when, wait_until, worker_threads
 
 pytestmark = [
@@ -28,16 +28,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[1]
 HANGING = ["spin_in_c", "spin_in_python", "work_for_ever"]
-
-
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """Fail if a test leaves a process, a thread or an open file behind."""
-    before = children(), open_files()
-    yield
-    gc.collect()
-    assert worker_threads() == []
-    assert (children(), open_files()) == before
 
 
 @pytest.fixture
