@@ -1,6 +1,6 @@
 """A lack of memory is told from damage, where libraries do not."""
 
-import numpy as np
+import mmap
 
 BYTES_PER_PIXEL = 16
 """For two pictures more, of four channels of 16 bits."""
@@ -21,4 +21,8 @@ def check_headroom(error: Exception | None, num_pixels: int = 0) -> None:
     """
     if isinstance(error, MemoryError):
         raise error
-    np.empty(SPARE_BYTES + BYTES_PER_PIXEL * num_pixels, np.uint8)
+    num_bytes = SPARE_BYTES + BYTES_PER_PIXEL * num_pixels
+    try:
+        mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:
+        raise MemoryError(f"{num_bytes} bytes are not to be had") from None
