@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
 from fractions import Fraction
 from heapq import merge
 from itertools import chain
@@ -20,6 +19,7 @@ from av.packet import Packet
 
 from sam_video.decoder import open_stream, read_packets
 from sam_video.errors import VideoError
+from sam_video.headroom import check_headroom
 from sam_video.timeline import Span
 
 logger = logging.getLogger(__name__)
@@ -46,28 +46,43 @@ MAX_SILENT_SPANS = 16
 """How many spans may have no sound at all and still be followed by one that has."""
 
 
-def add_sound(pictures: Path, source: Path, spans: Sequence[Span], target: Path) -> None:
-    """Join the pictures of one video and the sound of another in an MP4 file.
-
-    The sound is the source's best audio stream, as AAC in stereo. Of a damaged one, what decodes is
-    used, and one warning is logged; where there is none, the pictures stay silent.
+def add_sound(pictures: Path, sound: Iterator[Samples], target: Path) -> None:
+    """Join a video and a sound in an MP4 file, the sound as AAC in stereo.
 
     Args:
         pictures: An MP4 file without sound; it is left as it is.
-        source: A video or an image from anywhere.
-        spans: Which stretches of the source the pictures show, and when.
+        sound: Blocks of samples, from the start of the pictures on; none where they are silent.
         target: The file to write; if this fails, it may be there in part.
 
     Raises:
         VideoError: The target cannot be written.
     """
-    with closing(_soundtrack(source, spans)) as blocks:
-        first = next(blocks, None)
-        sound = None if first is None else chain([first], blocks)
-        try:
-            _join(pictures, sound, target)
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{target.name!r} cannot be written: {error.strerror}") from None
+    first = next(sound, None)
+    heard = None if first is None else chain([first], sound)
+    try:
+        _join(pictures, heard, target)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{target.name!r} cannot be written: {error.strerror}") from None
+
+
+def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+    """Yield the sound that a file has in some spans of time, in blocks of about a second.
+
+    It is the best audio stream, with silence where a part of it is missing. Of a damaged one, what
+    decodes is used, and one warning is logged; where there is none, nothing is yielded.
+
+    Args:
+        source: A video or an image from anywhere.
+        spans: Which stretches of the source are shown, and when.
+    """
+    waiting: list[Samples] = []
+    for samples in _soundtrack(source, spans):
+        waiting.append(samples)
+        if sum(block.shape[1] for block in waiting) >= SAMPLE_RATE:
+            yield np.concatenate(waiting, axis=1)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting, axis=1)
 
 
 def _join(pictures: Path, sound: Iterator[Samples] | None, target: Path) -> None:
@@ -161,6 +176,7 @@ def _read_sound(path: Path, start_seconds: float) -> Generator[tuple[float, Samp
     except VideoError:  # an animated image
         return
     except av.FFmpegError as error:
+        check_headroom(error)
         problem = error.strerror
     if problem is not None:
         logger.warning("the sound of %r is damaged (%s); what decodes is used", path.name, problem)
@@ -182,6 +198,7 @@ def _decode(
             frames = stream.decode(packet)
             parts = [part for frame in frames for part in converter.convert(frame)]
         except (av.FFmpegError, ValueError) as error:
+            check_headroom(error)
             reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
             problem = problem or reason
             continue

@@ -120,13 +120,14 @@ def _inputs(items: Sequence[str]) -> dict[str, str]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from sam_video.video import open_video  # noqa: PLC0415
+    from sam_video.file_reader import FileReader  # noqa: PLC0415
 
-    source = open_video(arguments.file)
-    info = source.info
-    num_frames = info.num_frames
-    if num_frames is None:
-        num_frames = source.count_frames(_MAX_FRAMES)
+    with FileReader() as reader:
+        source = reader.open_video(arguments.file)
+        info = source.info
+        num_frames = info.num_frames
+        if num_frames is None:
+            num_frames = source.count_frames(_MAX_FRAMES)
     print(f"kind: {'still image' if info.is_still else 'video'}")
     print(f"size: {info.width}x{info.height}")
     print(f"pixel_aspect: {info.pixel_aspect}")

@@ -20,7 +20,9 @@ from av.video.stream import VideoStream
 
 from sam_video.errors import VideoError
 from sam_video.filetype import describe_unreadable
+from sam_video.headroom import check_headroom
 from sam_video.limits import MAX_FRAME_PIXELS, MAX_FRAMES, MAX_SECONDS
+from sam_video.stall_timer import report_progress
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ DEMUXERS = (
 
 MAX_THREADS = 8
 """Of the decoder; each holds a frame more in memory."""
+
+THREADS_BYTES = 256 * 2**20
+"""Of memory, for the frames that threads hold: fewer work on large ones."""
 
 MAX_PADDING_PX = 256
 """By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
@@ -71,9 +76,9 @@ class Decoder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._num_threads = min(MAX_THREADS, os.cpu_count() or 1)
         self._has_warned = False
         with open_stream(path) as (container, stream):
+            self._num_threads = _num_threads(stream.width * stream.height)
             frame_rate = _frame_rate(stream)
             self.header = Header(
                 frame_rate,
@@ -141,6 +146,11 @@ class Decoder:
             logger.warning("%r is damaged; the frames that decode are used", self._path.name)
 
 
+def _num_threads(num_pixels: int) -> int:
+    most = THREADS_BYTES // max(1, 3 * num_pixels)  # as 4:2:0 of 10 bits
+    return max(1, min(MAX_THREADS, os.cpu_count() or 1, most))
+
+
 class _VideoFile(io.FileIO):
     """A file that answers an impossible seek as FFmpeg expects; PyAV would print an exception."""
 
@@ -171,7 +181,8 @@ def open_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with file:
         try:
             container = av.open(file, "r", options=options, metadata_errors="replace")
-        except (av.FFmpegError, OSError, ValueError):
+        except (av.FFmpegError, OSError, ValueError) as error:
+            check_headroom(error)
             raise VideoError(f"{path.name!r} is {describe_unreadable(path)}") from None
         with container:
             # PyAV asks for made-up time stamps, which are in the wrong order in AVI.
@@ -209,12 +220,15 @@ def read_packets(
     """Yield the stream's packets, the last of which empties the decoder: None in a broken file."""
     while True:
         try:
-            yield from container.demux(stream)
+            for packet in container.demux(stream):
+                report_progress()
+                yield packet
         except IndexError:
             # PyAV trips over the first packet of a stream that begins in the middle of the file,
             # and is prepared when asked anew.
             continue
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            check_headroom(error)
             yield None
         return
 
@@ -229,11 +243,15 @@ def _decode_packet(
     """Return the pictures that a packet completes, and whether there is any sign of damage."""
     try:
         pictures = stream.decode(packet)
-    except av.FFmpegError:
+    except av.FFmpegError as error:
+        check_headroom(error, stream.width * stream.height)
         return [], True
-    is_cut = packet is None or packet.is_corrupt or any(p.is_corrupt for p in pictures)
     fitting = [p for p in pictures if p.width * p.height <= MAX_FRAME_PIXELS.value]
-    return fitting, is_cut or len(fitting) < len(pictures)
+    is_damaged = packet is None or packet.is_corrupt or any(p.is_corrupt for p in pictures)
+    is_damaged |= len(fitting) < len(pictures)
+    if is_damaged:
+        check_headroom(None, stream.width * stream.height)
+    return fitting, is_damaged
 
 
 def _set_pts(picture: av.VideoFrame, earlier: int | None, last: int | None) -> int | None:

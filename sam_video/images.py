@@ -9,10 +9,20 @@ from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from sam_video.errors import VideoError, one_line
+from sam_video.headroom import check_headroom
 from sam_video.limits import MAX_FRAME_PIXELS
+from sam_video.stall_timer import report_progress
 from sam_video.types import Frame, RGBImage, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -21,6 +31,8 @@ BLOCK_BYTES = 256 * 2**20
 """Memory for the frames that reading backward holds at once."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000")
+_READERS = (AvifImagePlugin, Jpeg2KImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""Imported here, as Pillow would import the readers of all its formats to find these."""
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 
 STRIP_PIXELS = 2**21
@@ -45,14 +57,12 @@ def open_image(path: Path) -> "ImageSource | None":
     max_pixels = MAX_FRAME_PIXELS.value
     _let_pillow_read(max_pixels)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             num_pixels = image.width * image.height
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
         num_pixels = max_pixels + 1
-    except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
-        raise VideoError(_damage(path, error)) from None
     if num_pixels > max_pixels:
         raise VideoError(
             f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
@@ -125,7 +135,7 @@ class ImageSource:
 
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
         """Yield each picture and how long it is shown, in milliseconds."""
-        with Image.open(self._path, formats=FORMATS) as image:
+        with _open(self._path) as image:
             first_shape: tuple[int, ...] = ()
             for index in count():
                 try:
@@ -133,9 +143,12 @@ class ImageSource:
                     first_shape = first_shape or picture.shape
                     if picture.shape != first_shape:  # Pillow lets a GIF grow; browsers do not
                         picture = _cropped(picture, first_shape)
-                except Exception as error:  # as in open_image
+                except Exception as error:  # as in _open
+                    if not isinstance(error, EOFError):
+                        check_headroom(error, image.width * image.height)
                     self._stop(index, error)
                     return
+                report_progress()
                 yield _duration_ms(image), picture
                 if not _is_animation(image):
                     return
@@ -147,6 +160,16 @@ class ImageSource:
         if not isinstance(error, EOFError) and not self._has_warned:
             self._has_warned = True
             logger.warning("%s; its first %d frames are used", _damage(self._path, error), index)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
+        check_headroom(error)
+        raise VideoError(_damage(path, error)) from None
 
 
 def _is_animation(image: Image.Image) -> bool:

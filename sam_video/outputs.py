@@ -13,6 +13,7 @@ from sam_video.writers import (
     OverlayWriter,
     PreviewWriter,
     Sink,
+    SoundReader,
     confidence_zip,
     mask_zip,
     rle_writer,
@@ -33,10 +34,12 @@ def primary_sink(
     )
 
 
-def extra_sinks(request: Request, info: VideoInfo, folder: Path) -> Iterator[Sink]:
-    """Create what writes every processed frame."""
+def extra_sinks(
+    request: Request, info: VideoInfo, folder: Path, read_sound: SoundReader
+) -> Iterator[Sink]:
+    """Create what writes every processed frame; `read_sound` reads the sound of the input."""
     if request.output_overlay and not request.preview:
-        yield OverlayWriter(folder, info, request.input_video, video_fps=request.video_fps)
+        yield OverlayWriter(folder, info, read_sound, video_fps=request.video_fps)
     if request.output_rle or request.multimask_output:
         yield rle_writer(request.rle_format, folder, info)
     if request.output_boxes:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from sam_video.checkpoints import resolve_checkpoint
 from sam_video.errors import PromptError, RequestError
+from sam_video.file_reader import FileReader
 from sam_video.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, checked_input_size, load_weights
@@ -22,7 +23,6 @@ from sam_video.request import Request
 from sam_video.selection import FrameSelection, select_frames
 from sam_video.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
-from sam_video.video import open_video
 from sam_video.write_behind import WriteBehind
 
 logger = logging.getLogger(__name__)
@@ -80,28 +80,37 @@ def segment_video(
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint cannot be had.
     """
-    source = open_video(Path(video)) if isinstance(video, str | Path) else video
+    with _opened(video) as source:
+        _check_prompts(prompts, source)
+        selection = select_frames(
+            source,
+            {prompt.frame_index for prompt in prompts},
+            start_frame=start_frame,
+            end_frame=end_frame,
+            frame_interval=frame_interval,
+        )
+        loaded = load_model(model) if isinstance(model, str) else model
+        with (
+            ReadAhead(selection, _queue_size(selection.info)) as ahead,
+            Tracker(loaded, ahead, selection.renumbered(prompts)) as tracker,
+        ):
+            for masks in _track(tracker, selection.info, track_backward=track_backward):
+                yield selection.original(masks)
+
+
+@contextmanager
+def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
+    if isinstance(video, str | Path):
+        with FileReader() as reader:
+            yield reader.open_video(Path(video))
+    else:
+        yield video
+
+
+def _check_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
     if not any(prompt.is_positive for prompt in prompts):
         raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
     check_num_objects(len({prompt.object_id for prompt in prompts}))
-    _check_frames(prompts, source)
-    selection = select_frames(
-        source,
-        {prompt.frame_index for prompt in prompts},
-        start_frame=start_frame,
-        end_frame=end_frame,
-        frame_interval=frame_interval,
-    )
-    loaded = load_model(model) if isinstance(model, str) else model
-    with (
-        ReadAhead(selection, _queue_size(selection.info)) as source,
-        Tracker(loaded, source, selection.renumbered(prompts)) as tracker,
-    ):
-        for masks in _track(tracker, selection.info, track_backward=track_backward):
-            yield selection.original(masks)
-
-
-def _check_frames(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
     last = max(prompt.frame_index for prompt in prompts)
     num_frames = source.count_frames(last + 1)
     if last >= num_frames:
@@ -179,12 +188,12 @@ class Session:
         self.metrics = metrics = Metrics()
         peak = PeakMemory()
         decoding = partial(metrics.count_as, "decoding")
-        with metrics.count_as("total"), ExitStack() as stack:
+        with metrics.count_as("total"), FileReader() as reader, ExitStack() as stack:
             with decoding():
-                source = TimedSource(open_video(request.input_video), decoding)
+                source = TimedSource(reader.open_video(request.input_video), decoding)
             if request.multimask_output and not source.info.is_still:
                 raise RequestError("multimask_output is true for a video; expected a still image")
-            prompts = build_prompts(request, source)
+            prompts = build_prompts(request, source, reader.read_masks)
             selection = _selection(request, source, prompts)
             ahead = stack.enter_context(ReadAhead(selection, _queue_size(source.info)))
             tracker = Tracker(
@@ -197,7 +206,8 @@ class Session:
             metrics.objects = tracker.num_objects
             folder.mkdir(parents=True, exist_ok=True)
             primary = primary_sink(request, source.info, prompts, folder)
-            extra = list(extra_sinks(request, source.info, folder))
+            read_sound = partial(reader.read_sound, request.input_video)
+            extra = list(extra_sinks(request, source.info, folder, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
                 _queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),

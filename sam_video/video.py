@@ -5,20 +5,20 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, cast
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from sam_video.decoder import Decoder
 from sam_video.errors import VideoError
 from sam_video.filetype import describe_other
+from sam_video.headroom import check_headroom
 from sam_video.images import BLOCK_BYTES, open_image
 from sam_video.types import Frame, FrameSource, RGBImage, VideoInfo
 
@@ -137,11 +137,13 @@ class VideoSource:
         for colorspace in (picture.colorspace, UNSPECIFIED_COLORSPACE):
             # Some files are tagged with a matrix that does not exist or does not fit.
             picture.colorspace = colorspace
-            with suppress(av.FFmpegError):
+            try:
                 # Bicubic, because FFmpeg's own conversion is; other filters give other colours.
                 return reformatter.reformat(
                     picture, width, height, format="rgb24", interpolation="BICUBIC"
                 )
+            except av.FFmpegError as error:
+                check_headroom(error, width * height)
         name = picture.format.name
         raise VideoError(f"{self._path.name!r} has pixels of format {name}, which has no RGB form")
 
@@ -171,7 +173,8 @@ class VideoSource:
                     block.append(picture)
                     if len(block) == end - start:
                         break
-        except av.FFmpegError:  # it cannot seek
+        except av.FFmpegError as error:  # it cannot seek
+            check_headroom(error)
             return deque()
         return block
 
@@ -250,16 +253,13 @@ class _Orientation:
         a, b, c, d = _display_matrix(picture)
         self.is_transposed = abs(b) + abs(c) > abs(a) + abs(d)
         flip_x, flip_y = (c < 0, b < 0) if self.is_transposed else (a < 0, d < 0)
-        self._flip_code = {(False, True): 0, (True, False): 1, (True, True): -1}.get(
-            (flip_x, flip_y)
-        )
+        self._step_y, self._step_x = -1 if flip_y else 1, -1 if flip_x else 1
 
     def apply(self, image: RGBImage) -> RGBImage:
         """Return the image as it is shown."""
-        shown = cv2.transpose(image) if self.is_transposed else image
-        if self._flip_code is not None:
-            shown = cv2.flip(shown, self._flip_code)
-        return cast(RGBImage, shown)
+        pixels = image.view("V3")[..., 0]  # moved as one item, they take half the time
+        shown = (pixels.T if self.is_transposed else pixels)[:: self._step_y, :: self._step_x]
+        return np.ascontiguousarray(shown)[..., None].view(np.uint8)
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[float, float, float, float]:

@@ -37,10 +37,15 @@ class Worker:
         work: What to do.
         clean_up: Called once after the work, however that ended, with its error if there was one.
             It is never interrupted, and runs in the same thread, if that could be started.
+        is_interruptible: Whether the work may be interrupted; if not, it must look itself.
     """
 
     def __init__(
-        self, work: Callable[[], None], clean_up: Callable[[BaseException | None], None]
+        self,
+        work: Callable[[], None],
+        clean_up: Callable[[BaseException | None], None],
+        *,
+        is_interruptible: bool = True,
     ) -> None:
         self.is_stopping = False
         """Whether the work should end."""
@@ -49,6 +54,7 @@ class Worker:
         self._work = work
         self._clean_up = clean_up
         self._lock = threading.Lock()
+        self._may_interrupt = is_interruptible
         self._is_interruptible = False
         self._has_ended = threading.Event()
         # A daemon, or the interpreter would wait at its exit for what nobody has stopped.
@@ -92,7 +98,7 @@ class Worker:
 
     def _run(self) -> None:
         with suppress(_Interruption):
-            self._is_interruptible = True
+            self._is_interruptible = self._may_interrupt
             self._attempt(self._work)
             self._shield()
         self._shield()  # after an interruption

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 
 LAYERS = (
-    {"errors", "worker", "progress"},
+    {"errors", "worker", "progress", "stall_timer", "headroom"},
     {"limits"},
     {"types", "request", "crew"},
     {"read_ahead"},
@@ -21,8 +21,9 @@ LAYERS = (
     {"attention", "cuda_graphs", "bits", "resampling"},
     {"images", "encoder", "fetch", "network", "spool", "segmenter", "selection", "prompt_marks"},
     {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder"},
-    {"decoder", "model", "checkpoints", "tracked_object"},
-    {"video", "audio", "tracker"},
+    {"decoder", "model", "checkpoints", "tracked_object", "messages"},
+    {"video", "audio", "tracker", "guard", "guarded"},
+    {"reading", "file_reader"},
     {"writers.columns", "writers.coco", "writers.stored_zip", "writers.pictures"},
     {"writers.youtube_vis", "writers.start_length", "writers.boxes", "writers.zips"},
     {"writers.images", "writers.videos", "writers.run_lengths"},

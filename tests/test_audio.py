@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from sam_video.audio import add_sound
+from sam_video.audio import add_sound, read_sound
 from sam_video.encoder import VideoEncoder
 from sam_video.errors import VideoError
 from sam_video.timeline import Span
@@ -34,7 +34,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def join(pictures: Path, source: Path, spans: Sequence[Span] = WHOLE) -> Path:
     path = pictures.with_name("joined.mp4")
-    add_sound(pictures, source, spans, path)
+    add_sound(pictures, read_sound(source, spans), path)
     return path
 
 
@@ -197,4 +197,4 @@ def test_a_playlist_is_not_followed(tmp_path: Path, pictures: Path) -> None:
 
 def test_a_target_that_cannot_be_written_fails(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(VideoError, match=r"^'a.mp4' cannot be written: No such file or directory"):
-        add_sound(pictures, tmp_path / "source.mkv", WHOLE, tmp_path / "missing" / "a.mp4")
+        add_sound(pictures, iter(()), tmp_path / "missing" / "a.mp4")

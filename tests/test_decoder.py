@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from sam_video import video
+from sam_video import decoder, video
 from sam_video.decoder import Decoder
 from sam_video.errors import VideoError
 from sam_video.video import open_video
@@ -269,3 +269,14 @@ def test_a_hostile_file_gives_frames_or_a_line_that_says_why_not(
         assert str(error).startswith(f"{row['file']!r} ")
         assert "\n" not in str(error)
         assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((640, 360), 8), ((3840, 2160), 8), ((7680, 4320), 2), ((8192, 8192), 1), ((0, 0), 8)],
+)
+def test_fewer_threads_decode_large_frames(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], expected: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert decoder._num_threads(size[0] * size[1]) == expected

@@ -21,6 +21,7 @@ from pycocotools import mask as coco_mask
 
 from sam_video import pipeline
 from sam_video.errors import PromptError, VideoError
+from sam_video.file_reader import FileReader
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network
 from sam_video.pipeline import Session, segment_video
@@ -267,7 +268,7 @@ class Overlapping:
         self.on_read: Callable[[int], None] = lambda index: None
         monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
         monkeypatch.setattr(pipeline, "extra_sinks", lambda *_: [self])
-        monkeypatch.setattr(pipeline, "open_video", self._source)
+        monkeypatch.setattr(FileReader, "open_video", lambda _, path: self._source(path))
 
     def _source(self, path: Path) -> FrameSource:
         source = open_video(path)
@@ -407,7 +408,7 @@ def test_from_python_an_abandoned_video_ends_its_threads(
     prompts = [ObjectPrompt("disc", 0, (Click(46, 77),))]
     frames = segment_video(clip[0], prompts, model="pocket")
     next(frames)
-    assert len(worker_threads()) == 3
+    assert len(worker_threads()) == 4
     if is_closed:
         frames.close()
     del frames

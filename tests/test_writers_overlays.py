@@ -2,8 +2,9 @@
 
 import logging
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import av
 import numpy as np
 import pytest
 
+from sam_video.audio import Samples, read_sound
 from sam_video.render import highlighted
+from sam_video.timeline import Span
 from sam_video.types import Frame, MaskFrame, ObjectMask, VideoInfo
 from sam_video.video import open_video
 from sam_video.writers.overlays import OverlayWriter
@@ -34,9 +37,14 @@ def overlay(
     """Write the overlay of a clip, without any masks."""
     video = open_video(source)
     frames = islice(video.frames(), start, None, interval)
-    writer = OverlayWriter(folder, video.info, source, video_fps)
+    writer = OverlayWriter(folder, video.info, partial(read_sound, source), video_fps)
     (path,) = write_all(writer, (MaskFrame(frame, ()) for frame in frames))
     return path
+
+
+def no_sound(_: Sequence[Span]) -> Generator[Samples, None, None]:
+    """Read the sound of a file that has none."""
+    yield from ()
 
 
 def times_of(path: Path) -> list[float]:
@@ -52,7 +60,7 @@ def test_the_overlay_has_every_frame_with_its_masks_drawn_on_it(tmp_path: Path) 
         MaskFrame(frame, (ObjectMask("disc", 0, masks["disc"], 1.0, 1.0),))
         for frame, masks in zip(video.frames(), known, strict=True)
     ]
-    (path,) = write_all(OverlayWriter(tmp_path, video.info, source), frames)
+    (path,) = write_all(OverlayWriter(tmp_path, video.info, partial(read_sound, source)), frames)
     assert path == tmp_path / "overlay.mp4"
     assert sorted(tmp_path.iterdir()) == [path, source]
     decoded = list(open_video(path).frames())
@@ -164,7 +172,7 @@ def write_times(folder: Path, times: Sequence[float], rate: Fraction = Fraction(
     frames = [
         MaskFrame(Frame(index, time, draw_frame(index)[0]), ()) for index, time in enumerate(times)
     ]
-    (path,) = write_all(OverlayWriter(folder, info, folder / "missing.mp4"), frames)
+    (path,) = write_all(OverlayWriter(folder, info, no_sound), frames)
     return path
 
 
@@ -190,7 +198,7 @@ def test_a_source_without_sound_makes_an_overlay_without_sound(
 def test_an_odd_size_and_the_pixel_aspect_are_kept(tmp_path: Path) -> None:
     info = VideoInfo(97, 63, Fraction(24), None, pixel_aspect=Fraction(16, 11))
     frames = [MaskFrame(Frame(0, 0.0, draw_frame(0, (97, 63))[0]), ())]
-    (path,) = write_all(OverlayWriter(tmp_path, info, tmp_path / "missing.mp4"), frames)
+    (path,) = write_all(OverlayWriter(tmp_path, info, no_sound), frames)
     written = open_video(path).info
     assert (written.width, written.height, written.pixel_aspect) == (98, 64, Fraction(16, 11))
 
@@ -251,7 +259,7 @@ def interrupt(writer: OverlayWriter) -> None:
 def test_an_overlay_that_is_not_finished_leaves_nothing_behind(
     tmp_path: Path, end: Callable[[OverlayWriter], None]
 ) -> None:
-    end(OverlayWriter(tmp_path, INFO, tmp_path / "missing.mp4"))
+    end(OverlayWriter(tmp_path, INFO, no_sound))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,12 +267,12 @@ def test_an_overlay_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: 
     in_the_way = tmp_path / "overlay.mp4"
     in_the_way.mkdir()
     with pytest.raises(IsADirectoryError):
-        write_all(OverlayWriter(tmp_path, INFO, tmp_path / "missing.mp4"), moving_discs(2))
+        write_all(OverlayWriter(tmp_path, INFO, no_sound), moving_discs(2))
     assert list(tmp_path.iterdir()) == [in_the_way]
 
 
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path) -> None:
-    with OverlayWriter(tmp_path, INFO, tmp_path / "missing.mp4") as writer:
+    with OverlayWriter(tmp_path, INFO, no_sound) as writer:
         for index in range(10):
             writer.write(mask_frame(index, {}))
         tracemalloc.start()

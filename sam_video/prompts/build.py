@@ -8,7 +8,8 @@ only against the video or beside other fields.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,10 +27,25 @@ _Value = TypeVar("_Value")
 _log = logging.getLogger(__name__)
 
 
-def build_prompts(request: Request, source: FrameSource) -> tuple[ObjectPrompt, ...]:
+class MaskReader(Protocol):
+    """Reads a zip of masks, as `mask_zip.read_masks` does."""
+
+    def __call__(self, path: Path, /, *, width: int, height: int) -> tuple[NamedPrompt, ...]:
+        """Return the masks of a zip for a video of `width` and `height` pixels."""
+        ...
+
+
+def build_prompts(
+    request: Request, source: FrameSource, read_masks: MaskReader = read_masks
+) -> tuple[ObjectPrompt, ...]:
     """Turn everything that a request points at into prompts for the tracker.
 
     The source is decoded as far as the last frame that is pointed at, since headers may be wrong.
+
+    Args:
+        request: Its prompt fields are read.
+        source: The video that they are about.
+        read_masks: Reads `mask_prompts`; by default in this process.
 
     Returns:
         At least one prompt, and exactly one for each pair of object and frame. Objects come in the
@@ -40,7 +56,7 @@ def build_prompts(request: Request, source: FrameSource) -> tuple[ObjectPrompt, 
         PromptError: A field cannot be read, does not fit the video or another field, or nothing is
             pointed at.
     """
-    stated = _stated(request, source.info)
+    stated = _stated(request, source.info, read_masks)
     if not stated:
         raise PromptError(
             "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
@@ -91,7 +107,7 @@ def check_num_objects(num_objects: int) -> None:
         raise PromptError(f"{num_objects} objects are named; expected at most {MAX_OBJECTS}")
 
 
-def _stated(request: Request, info: VideoInfo) -> list[NamedPrompt]:
+def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[NamedPrompt]:
     """Read all prompt fields; the masks last, for they take longest."""
     texts = [
         *parse_clicks(

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL.PngImagePlugin import PngImageFile
 
 from sam_video.errors import PromptError, one_line
+from sam_video.headroom import check_headroom
 from sam_video.limits import MAX_PROMPTS, MAX_ZIP_BYTES, MAX_ZIP_MEMBERS
 from sam_video.prompts.named_prompt import NamedPrompt, quoted
+from sam_video.stall_timer import report_progress
 from sam_video.types import BoolMask
 
 MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER = 2**17, 400
@@ -171,6 +172,7 @@ def _read_mask(archive: zipfile.ZipFile, member: _Member, hw: tuple[int, int]) -
                     f"{member.place} is larger than {limit} bytes; expected a {hw[1]}x{hw[0]} mask"
                 )
     mask = member.decode(bytes(data), member.place, hw)
+    report_progress()
     if not mask.any():
         raise PromptError(f"{member.place} has no pixel; expected at least one that is not 0")
     return NamedPrompt(mask, member.frame_index, member.object_id, member.place, member.place)
@@ -203,6 +205,8 @@ def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
 
 def _decode_with_all_bits(data: bytes) -> npt.NDArray[Any]:
     """Return `(H, W, 3 or 4)` uint16, alpha last."""
+    import cv2  # noqa: PLC0415 (slow to import, and seldom needed)
+
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("its pixels are damaged")
@@ -249,6 +253,7 @@ def _errors_about(subject: str, expected: str) -> Iterator[None]:
     except PromptError:
         raise
     except Exception as error:
+        check_headroom(error)
         text = getattr(error, "strerror", None) or str(error)
         reason = one_line(" ".join(text.split())[:100]) or type(error).__name__
         raise PromptError(f"{subject} cannot be read ({reason}); expected {expected}") from None

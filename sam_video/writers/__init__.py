@@ -3,7 +3,7 @@
 from sam_video.writers.boxes import BoxWriter
 from sam_video.writers.candidates import CandidateWriter
 from sam_video.writers.images import ImageSequenceWriter
-from sam_video.writers.overlays import OverlayWriter
+from sam_video.writers.overlays import OverlayWriter, SoundReader
 from sam_video.writers.previews import PreviewWriter
 from sam_video.writers.run_lengths import rle_writer
 from sam_video.writers.sink import Sink
@@ -18,6 +18,7 @@ __all__ = [
     "OverlayWriter",
     "PreviewWriter",
     "Sink",
+    "SoundReader",
     "confidence_zip",
     "mask_zip",
     "rle_writer",

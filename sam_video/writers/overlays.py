@@ -1,16 +1,21 @@
 """Masks drawn over the source, as a video with its sound."""
 
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sam_video.audio import add_sound
+from sam_video.audio import Samples, add_sound
 from sam_video.encoder import VideoEncoder
 from sam_video.partial_file import appearing
 from sam_video.render import highlighted
-from sam_video.timeline import Timeline
+from sam_video.timeline import Span, Timeline
 from sam_video.types import MaskFrame, RGBImage, VideoInfo
+
+SoundReader = Callable[[Sequence[Span]], Generator[Samples, None, None]]
+"""Yields the source's sound in some spans of time; see `audio.read_sound`."""
 
 
 class OverlayWriter:
@@ -22,15 +27,17 @@ class OverlayWriter:
     Args:
         folder: Where `overlay.mp4` goes; it exists.
         info: Of the source: its size, pixel aspect and frame rate.
-        source: The file that the frames are of, for its sound.
+        read_sound: Reads the sound of the source.
         video_fps: Frames per second; 0 is the source's own rate.
     """
 
-    def __init__(self, folder: Path, info: VideoInfo, source: Path, video_fps: int = 0) -> None:
+    def __init__(
+        self, folder: Path, info: VideoInfo, read_sound: SoundReader, video_fps: int = 0
+    ) -> None:
         rate = Fraction(video_fps) or info.frame_rate
         self._path = folder / "overlay.mp4"
         self._silent = folder / ".overlay.silent.mp4"
-        self._source = source
+        self._read_sound = read_sound
         self._timeline = Timeline(info.frame_rate, rate)
         self._slot = 0
         self._shown: RGBImage | None = None
@@ -67,8 +74,11 @@ class OverlayWriter:
         """Complete the pictures, add the sound, and return the video's path."""
         self._show_until(self._timeline.finish())
         self._encoder.finish()
-        with appearing(self._path) as partial:
-            add_sound(self._silent, self._source, self._timeline.spans, partial)
+        with (
+            appearing(self._path) as partial,
+            closing(self._read_sound(self._timeline.spans)) as sound,
+        ):
+            add_sound(self._silent, sound, partial)
         return [self._path]
 
     def _show_until(self, slot: int) -> None:
