@@ -7,6 +7,7 @@ by a prediction that must succeed. Run `python -m benchmarks.hostile --help`.
 import argparse
 import base64
 import io
+import re
 import tempfile
 import threading
 import time
@@ -28,6 +29,8 @@ MAX_SECONDS, MAX_MEGABYTES = 20, 2048
 """What is accepted of a prediction."""
 CLIP_SIZE, ON_DISC = (854, 480), "[102,144]"
 """The masks of the shared folder are of this size."""
+COGS_WORDS = "^(Prediction failed: |Generator iteration error: )+"
+"""That stand before every message."""
 SAMPLE_SECONDS = 0.05
 """Between two looks at the memory."""
 
@@ -134,7 +137,7 @@ def send(server: CogServer, name: str, num_bytes: int, inputs: dict[str, Any]) -
     if status == 200 and answer["status"] == "succeeded":
         text = f"{answer['metrics']['frames']:.0f} frames"
         return Outcome(name, num_bytes, "succeeded", seconds, memory.peak_megabytes, text)
-    text = str(answer.get("error", answer)).removeprefix("Generator iteration error: ")
+    text = re.sub(COGS_WORDS, "", str(answer.get("error", answer)))
     said = answer.get("status", f"HTTP {status}")
     return Outcome(name, num_bytes, said, seconds, memory.peak_megabytes, text)
 

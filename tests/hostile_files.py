@@ -154,7 +154,7 @@ def animation(image_format: str, folder: Path) -> bytes:
 
 def png_texts(folder: Path) -> bytes:
     """Add texts and a colour profile that become 600 MB."""
-    data = clip(folder, "a.png", num_frames=1)
+    data = clip(folder, "a.png", num_frames=1, size=(854, 480))
     packed = zlib.compress(bytes(100 * 2**20))
     texts = [png_chunk(b"zTXt", b"a%d\0\0" % index + packed) for index in range(5)]
     return data[:33] + png_chunk(b"iCCP", b"a\0\0" + packed) + b"".join(texts) + data[33:]
