@@ -37,7 +37,7 @@ class Limit:
 
 
 MAX_FRAME_PIXELS = Limit(
-    "SAM_VIDEO_MAX_FRAME_PIXELS", 8192 * 8192, "pixels of a frame, width times height"
+    "SAM_VIDEO_MAX_FRAME_PIXELS", 52_000_000, "pixels of a frame, width times height"
 )
 MAX_FRAMES = Limit("SAM_VIDEO_MAX_FRAMES", 100_000, "frames of a video that are processed")
 MAX_SECONDS = Limit("SAM_VIDEO_MAX_SECONDS", 24 * 3600, "seconds of a video that are processed")

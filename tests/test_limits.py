@@ -234,7 +234,7 @@ def test_nothing_is_printed_where_pillow_would_warn(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         "error: 'large.png' has too many pixels;"
-        " expected at most 67108864 (SAM_VIDEO_MAX_FRAME_PIXELS) per frame\n"
+        " expected at most 52000000 (SAM_VIDEO_MAX_FRAME_PIXELS) per frame\n"
     )
 
 
