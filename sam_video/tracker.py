@@ -7,7 +7,8 @@ influence one another, and the forward pass does not depend on the backward one.
 memory per frame of the video.
 
 Threads share the work: one encodes the images of the frames ahead, others track parts of the
-objects side by side.
+objects side by side. Where the GPU's memory does not suffice, fewer objects are tracked at a time,
+and images are not encoded ahead.
 """
 
 import math
@@ -18,6 +19,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Self
 
+from torch import Tensor
+
+from sam_video.batches import Batches, result_where_memory_suffices
 from sam_video.crew import Crew
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
 from sam_video.prompts import frame_outside_error
@@ -26,6 +30,7 @@ from sam_video.segmenter import ImageFeatures, Prediction, Segmenter
 from sam_video.spool import MaskSpool
 from sam_video.tracked_object import TrackedObject, batches, grouped
 from sam_video.types import (
+    BoolMask,
     Candidate,
     Frame,
     FrameSource,
@@ -71,6 +76,7 @@ class Tracker:
         self._crew = Crew(self._num_batches, self._share_cores)
         self._resources = ExitStack()
         self._span = MAX_POINTERS
+        self._batches = Batches(MAX_BATCH)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -111,6 +117,8 @@ class Tracker:
 
         Raises:
             PromptError: A prompt is on a frame that the video does not have.
+            torch.OutOfMemoryError: The GPU's memory does not suffice for one object; so it is with
+                the other passes.
         """
         by_frame = grouped(self._positives, lambda prompt: prompt.frame_index)
         wanted = set(by_frame).union(*(o.corrections for o in self._objects.values()))
@@ -126,13 +134,17 @@ class Tracker:
 
     def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
         image = self._segmenter.encode_image(frame.image)
-        for group in batches(prompts, _prompt_shape, MAX_BATCH):
-            prediction = self._segment_prompts(image, group)
-            memories = self._memories(frame.index, image, prediction, is_prompted=True)
-            for row, (prompt, memory) in enumerate(zip(group, memories, strict=True)):
-                tracked = self._objects[prompt.object_id]
-                tracked.bank.add_conditioning(memory)
-                tracked.predictions[frame.index] = prediction.row(row)
+
+        def segment(batch: list[ObjectPrompt]) -> tuple[Prediction, list[Memory]]:
+            prediction = self._segment_prompts(image, batch)
+            return prediction, self._memories(frame.index, image, prediction, is_prompted=True)
+
+        for group in grouped(prompts, _prompt_shape).values():
+            for batch, (prediction, memories) in self._batches.compute(group, segment):
+                for row, (prompt, memory) in enumerate(zip(batch, memories, strict=True)):
+                    tracked = self._objects[prompt.object_id]
+                    tracked.bank.add_conditioning(memory)
+                    tracked.predictions[frame.index] = prediction.row(row)
 
     def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
         informed = self._segmenter.without_memory(image)
@@ -162,7 +174,7 @@ class Tracker:
     ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
         """Yield each frame with the masks of those objects that are on it."""
         encoded = ahead(self._encoded(frames, objects), ENCODED_AHEAD)
-        for frame, image in self._resources.enter_context(closing(encoded)):
+        for frame, encoded_image in self._resources.enter_context(closing(encoded)):
             masks: list[ObjectMask] = []
             others = []
             for tracked in objects:
@@ -170,20 +182,23 @@ class Tracker:
                     masks += self._object_masks([tracked], prediction)
                 elif tracked.is_on(frame.index):
                     others.append(tracked)
-            if image is not None:
+            if others:
+                image = encoded_image or self._segmenter.encode_image(frame.image)
                 masks += self._advance(frame.index, image, others)
             yield frame, masks
 
     def _encoded(
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
     ) -> Generator[tuple[Frame, ImageFeatures | None], None, None]:
-        """Yield frames with their features, or None where no object needs them."""
+        """Yield frames with their features; None where no object needs them, or memory lacks."""
         self._share_cores()
         with closing(frames):
             for frame in frames:
                 time = frame.index
                 is_needed = any(o.is_on(time) and time not in o.predictions for o in objects)
-                yield frame, self._segmenter.encode_image(frame.image) if is_needed else None
+                encode = partial(self._segmenter.encode_image, frame.image)
+                images = result_where_memory_suffices(encode) if is_needed else []
+                yield frame, images.pop() if images else None
 
     def _advance(
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]
@@ -192,7 +207,7 @@ class Tracker:
 
         A batch can share calls: its objects have equal banks, and equal corrections if any.
         """
-        size = min(MAX_BATCH, math.ceil(len(objects) / self._num_batches))
+        size = min(self._batches.size, math.ceil(len(objects) / self._num_batches))
         calls = [
             self._crew.submit(partial(self._advance_batch, time, image, batch))
             for batch in batches(objects, lambda tracked: tracked.shape_at(time), size)
@@ -202,10 +217,24 @@ class Tracker:
     def _advance_batch(
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]
     ) -> list[ObjectMask]:
-        return self._object_masks(objects, self._step(time, image, objects))
+        def step(batch: list[TrackedObject]) -> tuple[list[Memory], list[ObjectMask]]:
+            prediction, memories = self._step(time, image, batch)
+            return memories, self._object_masks(batch, prediction)
 
-    def _step(self, time: int, image: ImageFeatures, objects: list[TrackedObject]) -> Prediction:
-        """Track one batch of objects on to a frame, correct it where asked, and remember it."""
+        found = []
+        for batch, (memories, masks) in self._batches.compute(objects, step):
+            for tracked, memory in zip(batch, memories, strict=True):
+                if time in tracked.corrections:
+                    tracked.bank.add_conditioning(memory)
+                else:
+                    tracked.bank.add_recent(memory)
+            found += masks
+        return found
+
+    def _step(
+        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
+    ) -> tuple[Prediction, list[Memory]]:
+        """Predict a batch of objects, of which all or none have a correction, on a frame."""
         memory = MemoryBatch.stack(tracked.bank.recall(time) for tracked in objects)
         informed = self._segmenter.with_memory(image, memory, self._span)
         prediction = self._segmenter.decode(image, informed)
@@ -214,13 +243,7 @@ class Tracker:
             prediction = self._segmenter.decode(
                 image, informed, corrections, frame_hw=self._hw, previous=prediction
             )
-        memories = self._memories(time, image, prediction, is_prompted=bool(corrections))
-        for tracked, remembered in zip(objects, memories, strict=True):
-            if corrections:
-                tracked.bank.add_conditioning(remembered)
-            else:
-                tracked.bank.add_recent(remembered)
-        return prediction
+        return prediction, self._memories(time, image, prediction, is_prompted=bool(corrections))
 
     def _memories(
         self, time: int, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
@@ -256,10 +279,14 @@ class Tracker:
         informed = self._segmenter.without_memory(image)
         prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
         found: dict[str, tuple[Candidate, ...]] = {}
-        for group in batches((p for p in prompts if p.mask is None), _prompt_shape, MAX_BATCH):
-            many, ious = self._segmenter.candidates(image, informed, group, frame_hw=self._hw)
-            for prompt, three, scores in zip(group, many, ious.tolist(), strict=True):
-                found[prompt.object_id] = tuple(map(Candidate, three, scores))
+
+        def segment(batch: list[ObjectPrompt]) -> tuple[BoolMask, Tensor]:
+            return self._segmenter.candidates(image, informed, batch, frame_hw=self._hw)
+
+        for group in grouped((p for p in prompts if p.mask is None), _prompt_shape).values():
+            for batch, (many, ious) in self._batches.compute(group, segment):
+                for prompt, three, scores in zip(batch, many, ious.tolist(), strict=True):
+                    found[prompt.object_id] = tuple(map(Candidate, three, scores))
         objects = (replace(o, candidates=found.get(o.object_id, ())) for o in masks.objects)
         return replace(masks, objects=tuple(objects))
 

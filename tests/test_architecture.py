@@ -20,7 +20,7 @@ LAYERS = (
     {"rle", "render", "memory", "frames", "pocket", "metrics", "filetype", "timeline"},
     {"attention", "cuda_graphs", "bits", "resampling"},
     {"images", "encoder", "fetch", "network", "spool", "segmenter", "selection", "prompt_marks"},
-    {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder"},
+    {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder", "batches"},
     {"decoder", "model", "checkpoints", "tracked_object", "messages"},
     {"video", "audio", "tracker", "guard", "guarded"},
     {"reading", "file_reader"},

@@ -1,10 +1,15 @@
 """The tracker, with a segmenter that follows colours exactly."""
 
+import threading
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from sam_video.errors import PromptError
 from sam_video.frames import FrameList
+from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.tracker import MAX_BATCH, Tracker
 from sam_video.types import BoolMask, Click, MaskFrame, ObjectPrompt, RGBImage
 from tests.fake_segmenter import FakeSegmenter
@@ -44,14 +49,41 @@ def track(
     num_frames: int = 10,
     backward: bool = True,
     segmenter: FakeSegmenter | None = None,
+    with_confidences: bool = False,
 ) -> list[MaskFrame]:
     """Track through a drawn clip."""
     source = FrameList(clip(num_frames))
-    with Tracker(segmenter or FakeSegmenter(), source, prompts) as tracker:
+    with Tracker(
+        segmenter or FakeSegmenter(), source, prompts, with_confidences=with_confidences
+    ) as tracker:
         tracker.condition()
         if backward:
             list(tracker.backward())
         return list(tracker.forward())
+
+
+class SmallSegmenter(FakeSegmenter):
+    """One whose memory suffices for a few objects only.
+
+    Args:
+        verb: The method that runs out of memory.
+        most: How many objects it has memory for.
+    """
+
+    def __init__(self, verb: str, most: int) -> None:
+        super().__init__()
+        self.num_refused = 0
+        """How often memory did not suffice."""
+        whole = getattr(self, verb)
+
+        def bounded(*arguments: Any, **options: Any) -> Any:
+            result = whole(*arguments, **options)
+            if len(result.pointers if isinstance(result, Prediction) else result) > most:
+                self.num_refused += 1
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return result
+
+        setattr(self, verb, bounded)
 
 
 def assert_follows(frames: list[MaskFrame], object_id: str, row: int) -> None:
@@ -120,6 +152,60 @@ def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None
     )
     for row in range(7):
         assert_follows(frames, f"object {row}", row % 3)
+
+
+@pytest.mark.parametrize(
+    "verb", ["decode", "adopt_masks", "with_memory", "encode_memory", "masks_of", "confidences_of"]
+)
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(
+    verb: str, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = [click(n % 3, n % 2, f"object {n}") for n in range(MAX_BATCH + 3)]
+    prompts[4] = ObjectPrompt("object 4", 0, mask=truth(0, 1))
+    prompts[6] = ObjectPrompt("object 6", 0, mask=truth(0, 0))
+    prompts.append(ObjectPrompt("object 1", 3, (Click(20, 20, 0),)))
+    expected = track(prompts, with_confidences=True)
+    segmenter = SmallSegmenter(verb, most)
+    found = track(prompts, with_confidences=True, segmenter=segmenter)
+    for one, other in zip(expected, found, strict=True):
+        for a, b in zip(one.objects, other.objects, strict=True):
+            assert (a.object_id, a.object_score) == (b.object_id, b.object_score)
+            assert (a.mask == b.mask).all()
+            assert a.confidence is not None
+            assert (a.confidence == b.confidence).all()
+    if verb not in ("adopt_masks", "masks_of", "confidences_of") or most == 1:
+        assert "memory does not suffice" in caplog.text
+
+
+def test_batches_stay_small_once_memory_did_not_suffice() -> None:
+    segmenter = SmallSegmenter("with_memory", most=5)
+    prompts = [click(0, 0, f"object {n}") for n in range(MAX_BATCH)]
+    track(prompts, num_frames=4, segmenter=segmenter)
+    assert segmenter.num_refused == 2
+    assert [count for count, _, _ in segmenter.batches] == [16, 8, *[4] * 4 * 3]
+
+
+def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = track([click(0, 0)])
+    caller, segmenter = threading.current_thread(), FakeSegmenter()
+    encode = segmenter.encode_image
+
+    def encode_alone(image: RGBImage) -> ImageFeatures:
+        if threading.current_thread() is not caller:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return encode(image)
+
+    monkeypatch.setattr(segmenter, "encode_image", encode_alone)
+    for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
+        assert (one.objects[0].mask == other.objects[0].mask).all()
+
+
+def test_memory_that_does_not_suffice_for_one_object_fails() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        track([click(row, 0) for row in range(3)], segmenter=SmallSegmenter("with_memory", most=0))
 
 
 def test_a_frame_goes_through_the_image_encoder_once() -> None:
