@@ -14,6 +14,7 @@ from cog import BasePredictor, Input, Path
 
 from sam_video.checkpoints import default_model
 from sam_video.errors import SamVideoError
+from sam_video.health import HealthCheck
 from sam_video.limits import check_limits
 from sam_video.pipeline import Session
 from sam_video.request import Request
@@ -38,7 +39,13 @@ class Predictor(BasePredictor):
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
         check_limits()
         self.session = Session(default_model())
+        self.session.check()  # what a GPU refuses shows now, and not with the first prediction
+        self.health = HealthCheck(self.session)
         self.output = TemporaryDirectory(prefix="sam_video_")
+
+    def healthcheck(self) -> bool:
+        """Say whether the model still runs; Cog asks at any time."""
+        return self.health.is_good()
 
     # fmt: off
     def predict(

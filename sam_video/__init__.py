@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam_video.errors import (
     CheckpointError,
+    DeviceError,
     PromptError,
     RequestError,
     SamVideoError,
@@ -29,6 +30,7 @@ __all__ = [
     "Box",
     "CheckpointError",
     "Click",
+    "DeviceError",
     "Frame",
     "FrameList",
     "FrameSource",

@@ -22,5 +22,9 @@ class VideoError(SamVideoError):
     """The input cannot be read as a video, or an output video cannot be written."""
 
 
+class DeviceError(SamVideoError):
+    """The GPU cannot be used, fails, or has too little memory."""
+
+
 class CheckpointError(SamVideoError):
     """A checkpoint is missing, incomplete, not the published one, or does not fit the model."""

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from sam_video.bits import packed, unpacked
 from sam_video.cuda_graphs import Replayed, recorder_for
+from sam_video.device import default_device
 from sam_video.image_encoder import ImageEncoder
 from sam_video.mask_decoder import MaskDecoder
 from sam_video.memory import MemoryBatch
 from sam_video.memory_attention import MemoryAttention
 from sam_video.memory_encoder import MemoryEncoder
-from sam_video.network import default_device, default_dtype
+from sam_video.network import default_dtype
 from sam_video.resampling import enlarge, resize_image, resize_masks
 from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage

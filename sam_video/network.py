@@ -87,11 +87,6 @@ def load_weights(network: SAM2Base, path: Path) -> None:
         raise CheckpointError(f"{path.name} does not fit this model: {reason}") from error
 
 
-def default_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def default_dtype(network: SAM2Base, device: torch.device) -> torch.dtype:
     """Return bfloat16 where the hardware multiplies matrices of it and gains by that, else float32.
 

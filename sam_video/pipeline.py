@@ -7,11 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sam_video.checkpoints import resolve_checkpoint
-from sam_video.errors import PromptError, RequestError
+from sam_video.device import device_errors
+from sam_video.errors import DeviceError, PromptError, RequestError
 from sam_video.file_reader import FileReader
+from sam_video.heap import release_heap
 from sam_video.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, checked_input_size, load_weights
@@ -22,7 +25,7 @@ from sam_video.read_ahead import ReadAhead
 from sam_video.request import Request
 from sam_video.selection import FrameSelection, select_frames
 from sam_video.tracker import Tracker
-from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
+from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt, VideoInfo
 from sam_video.write_behind import WriteBehind
 
 logger = logging.getLogger(__name__)
@@ -44,12 +47,21 @@ def load_model(
 
     Raises:
         CheckpointError: It is missing and cannot be fetched, or is not what it should be.
+        DeviceError: The GPU cannot be used, or its memory does not suffice.
     """
     path = resolve_checkpoint(name, explicit=checkpoint)
     options = {} if name == "pocket" else {"image_size": checked_input_size(input_size)}
     network = build_network(name, **options)
     load_weights(network, path)
-    return SegmentationModel(network)
+    with device_errors():
+        model = SegmentationModel(network)
+    if model.device.type == "cpu" and name != "pocket":
+        logger.warning(
+            "%s runs on the CPU, where a frame takes seconds, ten with large: no GPU is found"
+            " (Docker needs `--gpus all`)",
+            name,
+        )
+    return model
 
 
 def segment_video(
@@ -79,6 +91,7 @@ def segment_video(
         PromptError: A prompt cannot be used with this video, or they name too many objects.
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint cannot be had.
+        DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
     with _opened(video) as source:
         _check_prompts(prompts, source)
@@ -91,6 +104,7 @@ def segment_video(
         )
         loaded = load_model(model) if isinstance(model, str) else model
         with (
+            device_errors(),
             ReadAhead(selection, _queue_size(selection.info)) as ahead,
             Tracker(loaded, ahead, selection.renumbered(prompts)) as tracker,
         ):
@@ -147,6 +161,7 @@ class Session:
 
     Raises:
         CheckpointError: The checkpoint cannot be had.
+        DeviceError: The GPU cannot be used, or its memory does not suffice.
     """
 
     def __init__(self, model: str | None = None) -> None:
@@ -154,6 +169,8 @@ class Session:
         self._model: SegmentationModel | None = None
         self.metrics = Metrics()
         """Of the last request."""
+        self.is_busy = False
+        """Whether a request is running."""
         if model is not None:
             self._load(model)
 
@@ -166,6 +183,23 @@ class Session:
             self._name = name
         return self._model
 
+    def check(self) -> None:
+        """Run one small picture through the loaded model.
+
+        Raises:
+            DeviceError: The GPU does not run it, or what comes out are no numbers.
+        """
+        model = self._model
+        if model is None:  # or another one is on its way
+            return
+        with device_errors():
+            image = model.encode_image(np.full((64, 64, 3), 128, np.uint8))
+            click = ObjectPrompt("", 0, (Click(32, 32),))
+            found = model.decode(image, model.without_memory(image), [click], frame_hw=(64, 64))
+            numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
+            if not numbers.isfinite().all():
+                raise DeviceError("the model's masks are no numbers; start it again")
+
     def predict(self, request: Request, folder: Path) -> Generator[Path, None, None]:
         """Yield the files of a prediction, each as soon as it is complete.
 
@@ -174,15 +208,20 @@ class Session:
             folder: Where the files go. If the prediction fails or is abandoned, none of them stay.
 
         Raises:
-            RequestError, PromptError, VideoError, CheckpointError: As `segment_video`.
+            RequestError, PromptError, VideoError, CheckpointError, DeviceError: As `segment_video`.
         """
         completed: list[Path] = []
         try:
-            yield from self._predict(request, folder, completed)
+            self.is_busy = True
+            with device_errors():
+                yield from self._predict(request, folder, completed)
         except BaseException:
             for path in completed:
                 path.unlink(missing_ok=True)
             raise
+        finally:
+            release_heap()
+            self.is_busy = False
 
     def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
         self.metrics = metrics = Metrics()

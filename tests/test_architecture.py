@@ -10,7 +10,7 @@ MODULES = sorted((ROOT / "sam_video").rglob("*.py"))
 
 LAYERS = (
     {"errors", "worker", "progress", "stall_timer", "headroom"},
-    {"limits"},
+    {"limits", "device", "heap"},
     {"types", "request", "crew"},
     {"read_ahead"},
     {"prompts.named_prompt", "writers.sink", "partial_file", "writers.filenames"},
@@ -31,6 +31,7 @@ LAYERS = (
     {"writers"},
     {"outputs", "write_behind"},
     {"pipeline"},
+    {"health"},
     {"__init__"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,76 @@
+"""Which processor the model runs on, and what to do where the GPU does not serve."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import clear_frames
+
+import torch
+
+from sam_video.errors import DeviceError
+
+GPU_FILES = "nvidia[0-9]*"
+"""In `/dev`, one for each GPU that this machine or container has been given."""
+
+_TO_THE_CPU = "or set CUDA_VISIBLE_DEVICES to nothing to run on the CPU"
+
+
+def default_device(devices: Path = Path("/dev")) -> torch.device:
+    """Return the GPU where there is one, or else the CPU.
+
+    Args:
+        devices: The folder of device files.
+
+    Raises:
+        DeviceError: There is a GPU that PyTorch cannot use, mostly because of an old driver.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is an error below
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if torch.version.cuda and not is_hidden and any(devices.glob(GPU_FILES)):
+        raise DeviceError(
+            f"the GPU cannot be used: {_why_cuda_fails()}; update the NVIDIA driver to one for"
+            f" CUDA {torch.version.cuda}, {_TO_THE_CPU}"
+        )
+    return torch.device("cpu")
+
+
+def _why_cuda_fails() -> str:
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return _first_line(error)
+    return "CUDA finds none"
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Raise what goes wrong on the GPU as one line that says what to do.
+
+    Raises:
+        DeviceError: Its memory does not suffice, or it fails.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        clear_frames(error.__traceback__)  # which hold tensors
+        torch.cuda.empty_cache()
+        raise DeviceError(
+            f"the GPU's memory does not suffice: {_first_line(error)}; choose a smaller model,"
+            " fewer objects or a smaller video"
+        ) from None
+    except RuntimeError as error:
+        if "CUDA" not in str(error):
+            raise
+        raise DeviceError(
+            f"the GPU fails: {_first_line(error)}; start again, and if that does not help, update"
+            f" the NVIDIA driver, {_TO_THE_CPU}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
