@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam_video.errors import CheckpointError
-from sam_video.fetch import PAUSES_SECONDS, fetch, find_fault
+from sam_video.fetch import PAUSES_SECONDS, find_fault
+from sam_video.fetch_process import fetch_in_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def _download(
     if item.url is None or item.num_bytes is None:
         raise CheckpointError(f"{item.name} is not for download; {_remedy(item)}")
     path = folder / item.file_name
-    fetch(
+    fetch_in_process(
         _mirrored(item.url),
         path,
         num_bytes=item.num_bytes,
@@ -222,4 +223,7 @@ def _accepted() -> str:
 def _remedy(item: Checkpoint) -> str:
     if item.url is None:
         return f"take it from the source: `git checkout weights/{item.file_name}`"
-    return f"run `sam-video download {item.name}`, or choose the bundled one: `--model pocket`"
+    return (
+        f"run `sam-video download {item.name}` (SAM_VIDEO_WEIGHTS names another folder for it), or"
+        " choose the bundled one: `--model pocket` (of a server: SAM_VIDEO_MODEL=pocket)"
+    )

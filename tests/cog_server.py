@@ -4,13 +4,14 @@ import base64
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from tests.openapi import write_schema
 
 ROOT = Path(__file__).parents[1]
+_MEMORY_OPTIONS = dict(re.findall(r"- (MALLOC_\w+)=(\w+)", (ROOT / "cog.yaml").read_text()))
 PATIENCE_SECONDS = 120.0
 """To load a model on a busy machine."""
 
@@ -59,15 +61,48 @@ class CogServer:
         """Return the server's processes, at any depth, with this in the name of their program."""
         return [pid for pid, program in _session_processes(self.process.pid) if name in program]
 
+    @property
+    def worker(self) -> int:
+        """The process that runs predict.py."""
+        found = [pid for pid, _ in _session_processes(self.process.pid) if _is_worker(pid)]
+        return found[0]
+
+    def written_files(self) -> set[Path]:
+        """Return what the last prediction has written, finished or not."""
+        return set(self.temporary.glob("sam_video_*/*"))
+
 
 @contextmanager
-def running_server(folder: Path, *options: str) -> Iterator[CogServer]:
+def running_server(folder: Path, *options: str, **environment: str) -> Iterator[CogServer]:
     """Start the server with a temporary folder of its own; stop it on leaving.
 
     Args:
         folder: An empty folder, for a copy of the project and for temporary files.
         options: More of the server's, such as `--upload-url`.
+        environment: Variables of the server, beside those of cog.yaml.
     """
+    with _started(folder, options, environment) as server:
+        health = _settled_health(server, folder / "server.log")
+        assert health["status"] == "READY", health
+        yield server
+
+
+def setup_failure(folder: Path, **environment: str) -> str:
+    """Start a server whose setup fails, and return what it says of that.
+
+    Args:
+        folder, environment: As of `running_server`.
+    """
+    with _started(folder, (), environment) as server:
+        health = _settled_health(server, folder / "server.log")
+        assert health["status"] == "SETUP_FAILED", health
+        return str(health["setup"]["logs"])
+
+
+@contextmanager
+def _started(
+    folder: Path, options: Sequence[str], environment: dict[str, str]
+) -> Iterator[CogServer]:
     project, temporary = folder / "project", folder / "tmp"
     for new in (project, temporary):
         new.mkdir()
@@ -81,15 +116,13 @@ def running_server(folder: Path, *options: str) -> Iterator[CogServer]:
         process = subprocess.Popen(
             [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1", *options],
             cwd=project,
-            env=_environment(port, temporary),
+            env=_environment(port, temporary) | environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    server = CogServer(port, process, temporary)
     try:
-        _wait_until_ready(server, folder / "server.log")
-        yield server
+        yield CogServer(port, process, temporary)
     finally:
         _stop(process)
 
@@ -116,20 +149,22 @@ def _environment(port: int, temporary: Path) -> dict[str, str]:
         "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
         "SAM_VIDEO_MODEL": "pocket",
         "LOG_FORMAT": "console",
+        **_MEMORY_OPTIONS,
     }
 
 
-def _wait_until_ready(server: CogServer, log: Path) -> None:
+def _settled_health(server: CogServer, log: Path) -> dict[str, Any]:
+    """Return what the server says of itself once its setup is over."""
+    healths: list[dict[str, Any]] = []
+
     def is_settled() -> bool:
         assert server.process.poll() is None, log.read_text()
-        try:
-            health = server.health()
-        except OSError:
-            return False
-        assert health["status"] != "SETUP_FAILED", health["setup"]
-        return bool(health["status"] == "READY")
+        with suppress(OSError):
+            healths.append(server.health())
+        return bool(healths) and healths[-1]["status"] != "STARTING"
 
     wait_for(is_settled, "the server")
+    return healths[-1]
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
@@ -153,3 +188,8 @@ def _session_processes(session: int) -> Iterator[tuple[int, str]]:
             continue
         if int(after.split()[3]) == session and after.split()[0] != "Z":
             yield int(stat.parent.name), before.partition("(")[2]
+
+
+def _is_worker(pid: int) -> bool:
+    """Say whether a process was started by the server's own command, and not by the model's."""
+    return b"coglet.server._run_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -21,6 +21,7 @@ LAYERS = (
     {"attention", "cuda_graphs", "bits", "resampling"},
     {"images", "encoder", "fetch", "network", "spool", "segmenter", "selection", "prompt_marks"},
     {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder", "batches"},
+    {"fetch_process"},
     {"decoder", "model", "checkpoints", "tracked_object", "messages"},
     {"video", "audio", "tracker", "guard", "guarded"},
     {"reading", "file_reader"},

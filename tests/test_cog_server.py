@@ -202,30 +202,25 @@ def test_a_cancelled_prediction_leaves_nothing_behind(
     name = f"cancelled-{output_video}"
     body = {"id": name, "input": inputs}
     answers: list[tuple[int, Any]] = []
-    before = written_files(server)
+    before = server.written_files()
     thread = threading.Thread(
         target=lambda: answers.append(server.call("PUT", f"/predictions/{name}", body))
     )
     thread.start()
-    wait_for(lambda: written_files(server) - before, "the first output")
+    wait_for(lambda: server.written_files() - before, "the first output")
     assert bool(server.children("ffmpeg")) == output_video
     assert server.call("POST", f"/predictions/{name}/cancel")[0] == 200
     thread.join()
     ((status, prediction),) = answers
     assert (status, prediction["status"]) == (200, "canceled")
     assert server.children("ffmpeg") == []
-    assert written_files(server) == set()
+    assert server.written_files() == set()
     next_one = server.predict(input_video=clip, click_coordinates=ON_DISC)
     assert len(succeeded(next_one)["output"]) == 4
-
-
-def written_files(server: CogServer) -> set[Path]:
-    """Find what the last prediction has written, finished or not."""
-    return set(server.temporary.glob("sam_video_*/*"))
 
 
 def test_a_failed_prediction_leaves_no_file(server: CogServer, tmp_path: Path) -> None:
     inputs = {"click_coordinates": ON_DISC, "click_frames": "9"}
     error = error_of(server.predict(input_video=clip_uri(tmp_path / "a.mp4", 4), **inputs))
     assert "click_frames[0] is 9; expected a frame from 0 to 3" in error
-    assert written_files(server) == set()
+    assert server.written_files() == set()
