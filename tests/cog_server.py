@@ -11,14 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tests.openapi import write_schema
 
 ROOT = Path(__file__).parents[1]
+_numbers = count()
 _MEMORY_OPTIONS = dict(re.findall(r"- (MALLOC_\w+)=(\w+)", (ROOT / "cog.yaml").read_text()))
 PATIENCE_SECONDS = 120.0
 """To load a model on a busy machine."""
@@ -53,6 +56,21 @@ class CogServer:
         wait_for(lambda: self.health()["status"] == "READY", "the end of the last prediction")
         return self.call("POST", "/predictions", {"input": {"model": "pocket"} | inputs})
 
+    @contextmanager
+    def running(self, **inputs: Any) -> "Iterator[RunningPrediction]":
+        """Start a prediction with the pocket checkpoint; cancel it on leaving, if it still runs."""
+        wait_for(lambda: self.health()["status"] == "READY", "the end of the last prediction")
+        name = f"running-{next(_numbers)}"
+        body = {"id": name, "input": {"model": "pocket"} | inputs}
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.call, "PUT", f"/predictions/{name}", body)
+            prediction = RunningPrediction(self, name, answer)
+            try:
+                wait_for(lambda: answer.done() or self.health()["status"] == "BUSY", "its start")
+                yield prediction
+            finally:
+                prediction.cancel()
+
     def health(self) -> dict[str, Any]:
         """Return what the server says of itself; its `status` is READY between predictions."""
         return dict(self.call("GET", "/health-check")[1])
@@ -67,9 +85,39 @@ class CogServer:
         found = [pid for pid, _ in _session_processes(self.process.pid) if _is_worker(pid)]
         return found[0]
 
+    @property
+    def processes(self) -> set[int]:
+        """The server's processes, at any depth."""
+        return set(self.children(""))
+
+    def num_threads(self) -> int:
+        """Return how many threads the worker has, without those of Cog's own runtime."""
+        comms = [path.read_text() for path in Path(f"/proc/{self.worker}/task").glob("*/comm")]
+        return sum(not comm.startswith("tokio") for comm in comms)
+
+    def num_open_files(self) -> int:
+        """Return how many file descriptors the worker has."""
+        return len(list(Path(f"/proc/{self.worker}/fd").iterdir()))
+
     def written_files(self) -> set[Path]:
         """Return what the last prediction has written, finished or not."""
         return set(self.temporary.glob("sam_video_*/*"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPrediction:
+    """A prediction whose answer has not come yet."""
+
+    server: CogServer
+    name: str
+    answer: "Future[tuple[int, Any]]"
+
+    def cancel(self) -> float:
+        """Cancel it, wait for its answer, and return how many seconds that took."""
+        start = time.monotonic()
+        self.server.call("POST", f"/predictions/{self.name}/cancel")
+        self.answer.result(PATIENCE_SECONDS)
+        return time.monotonic() - start
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class Mirror:
     """Sent as `Content-Range`, whatever is sent."""
     may_finish: threading.Event = field(default_factory=threading.Event)
     """The second half of each answer waits for it."""
+    may_start: threading.Event = field(default_factory=threading.Event)
+    """Each answer waits for it."""
     is_asked: threading.Event = field(default_factory=threading.Event)
     """Set by the first request."""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -45,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         mirror, span = self.mirror, self.headers.get("Range")
         mirror.requests.append((self.path, span))
         mirror.is_asked.set()
+        mirror.may_start.wait()
         if mirror.statuses:
             self.send_error(mirror.statuses.pop(0))
             return
@@ -78,6 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
 def running_mirror(content: bytes) -> Iterator[Mirror]:
     """Run a server in a thread, on a port that is free."""
     mirror = Mirror(content)
+    mirror.may_start.set()
     mirror.may_finish.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, mirror))
     mirror.url = f"http://127.0.0.1:{server.server_port}"
@@ -86,6 +90,7 @@ def running_mirror(content: bytes) -> Iterator[Mirror]:
     try:
         yield mirror
     finally:
+        mirror.may_start.set()
         mirror.may_finish.set()
         server.shutdown()
         thread.join()

@@ -12,10 +12,10 @@ from tests.mirror import running_mirror
 
 FAILURES = {
     "unknown model": r"SAM_VIDEO_MODEL is 'huge'; expected one of large, base_plus, small,",
-    "no network": r"tiny\.pt cannot be downloaded: .*Connection refused; run `sam-video download tiny` ",
+    "no network": r"tiny\.pt cannot be downloaded: .*Connection refused; run `sam-video",
     "truncated file": r"tiny\.pt has 1000 bytes, expected 156008466; delete it, then run `sam-vid",
     "unwritable folder": r"/proc/weights/.*tiny\.pt cannot be written: .*; run `sam-video",
-    "full disk": r"tiny\.pt cannot be written: No space left on device; run `sam-video download tiny` ",
+    "full disk": r"tiny\.pt cannot be written: No space left on device; run `sam-video",
 }
 """What each says, by its name."""
 
