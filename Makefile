@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test parity fuzz check format bench clean
+.PHONY: demo test parity soak fuzz check format bench clean
 
 # A ball that bounces past behind a tree, and a balloon: one click on each.
 demo: $(VENV)/.ready
@@ -22,6 +22,10 @@ test: $(VENV)/.ready
 # Every kind of prompt against the official predictor, with large networks: about half an hour.
 parity: $(VENV)/.ready
 	$(BIN)/python -m pytest -m parity -v
+
+# Hundreds of predictions in one server, and hundreds of cancellations: about ten minutes.
+soak: $(VENV)/.ready
+	$(BIN)/python -m pytest -m soak -v
 
 # Any text, zip or video: for minutes, where `make test` does a short part of it.
 fuzz: $(VENV)/.ready

@@ -101,6 +101,9 @@ class VideoEncoder:
         frame_rate: Frames per second.
         pixel_aspect: Width of a pixel divided by its height, for players to stretch by.
         has_alpha: Whether images have a fourth channel, 0 where they are transparent.
+
+    Raises:
+        VideoError: There is no ffmpeg program.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class VideoEncoder:
         pixel_aspect: Fraction = Fraction(1),
         has_alpha: bool = False,
     ) -> None:
+        self._program = find_ffmpeg()
         self._path = path
         self._partial = partial_path(path)
         self._shape = (height, width, 4 if has_alpha else 3)
@@ -121,11 +125,7 @@ class VideoEncoder:
         self._is_finished = False
 
     def __enter__(self) -> Self:
-        """Start the program.
-
-        Raises:
-            VideoError: There is no ffmpeg program.
-        """
+        """Start the program."""
         command = self._command()
         # A file, as a pipe that nobody reads would fill up and stop the program.
         self._log = tempfile.TemporaryFile()
@@ -217,7 +217,7 @@ class VideoEncoder:
             **COLOURS,
             **(VP9_ALPHA if num_channels == 4 else H264),
         ).global_args("-hide_banner", "-loglevel", "error")
-        command: list[str] = output.compile(cmd=find_ffmpeg(), overwrite_output=True)
+        command: list[str] = output.compile(cmd=self._program, overwrite_output=True)
         # Only here, as ffmpeg-python takes no name that is not valid Unicode.
         return [f"file:{self._partial}" if word == PLACEHOLDER else word for word in command]
 

@@ -212,16 +212,21 @@ class Session:
         """
         completed: list[Path] = []
         try:
-            self.is_busy = True
-            with device_errors():
+            with self._busy(), device_errors():
                 yield from self._predict(request, folder, completed)
         except BaseException:
             for path in completed:
                 path.unlink(missing_ok=True)
             raise
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        try:
+            self.is_busy = True
+            yield
         finally:
-            release_heap()
             self.is_busy = False
+            release_heap()
 
     def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
         self.metrics = metrics = Metrics()

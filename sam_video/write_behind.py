@@ -17,8 +17,8 @@ class WriteBehind:
 
     A context manager. A slow sink blocks the caller in the end; the error of a sink is raised in
     the caller's next step. Leaving before `finish` is done ends the thread wherever it is, and no
-    sink is in use afterwards. From entering to leaving, the sinks belong to the thread, which also
-    leaves their contexts.
+    sink is in use afterwards. The sinks belong to the thread, which also enters and leaves their
+    contexts: an exception that comes to the caller from elsewhere finds none of them half entered.
 
     Args:
         sinks: All that will be written to.
@@ -39,6 +39,7 @@ class WriteBehind:
         self._sinks = sinks
         self._timer = timer
         self._completed = completed
+        self._entered = ExitStack()
         self._worker = Worker(self._work, self._clean_up)
         self._frames: SimpleQueue[tuple[MaskFrame, Sequence[Sink]] | None] = SimpleQueue()
         self._files: SimpleQueue[Path | None] = SimpleQueue()
@@ -47,10 +48,6 @@ class WriteBehind:
             self._room.put(True)
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for sink in self._sinks:
-                stack.enter_context(sink)
-            self._entered = stack.pop_all()
         self._worker.start()
         return self
 
@@ -96,6 +93,8 @@ class WriteBehind:
             raise self._worker.error
 
     def _work(self) -> None:
+        for sink in self._sinks:
+            self._entered.enter_context(sink)
         while self._write_next():
             self._room.put(True)
         if not self._worker.is_stopping:

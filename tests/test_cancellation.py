@@ -110,10 +110,10 @@ def video(folder: Path) -> dict[str, Any]:
 
 def large_frames(folder: Path) -> dict[str, Any]:
     """Frames that take the encoder longer than the tracker."""
-    draw_clip(folder / "large.mp4", num_frames=12, size=(2560, 1440), options={"crf": "35"})
+    draw_clip(folder / "large.mp4", num_frames=9, size=(1920, 1080), options={"crf": "35"})
     return {
         "input_video": uri(folder / "large.mp4"),
-        "click_coordinates": "[307,432]",
+        "click_coordinates": "[230,324]",
         "output_video": True,
         "mask_type": "alpha",
     }

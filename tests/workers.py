@@ -19,11 +19,11 @@ def worker_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "sam_video worker"]
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], what: str = "something") -> None:
     """Return as soon as a condition holds; fail if it never does."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.005)
 
 

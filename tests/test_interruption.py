@@ -1,0 +1,105 @@
+"""A prediction that is cancelled at any line of the package leaves nothing behind.
+
+What Cog raises comes between any two steps of the interpreter. Here it comes at a chosen line, in
+the thread that runs the prediction.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import sam_video
+from sam_video.pipeline import Session
+from sam_video.request import Request
+from tests.clips import draw_clip
+from tests.workers import Cancelled, wait_until, worker_threads
+
+PACKAGE = str(Path(sam_video.__file__).parent)
+
+
+@dataclass(slots=True)
+class Tracer:
+    """Counts the lines of the package that this thread runs, and cancels it at one of them."""
+
+    last: int = 0
+    """The line to cancel at, counted from 1; 0 for none."""
+    num_lines: int = 0
+    place: str = ""
+    """Where it was cancelled."""
+
+    def __enter__(self) -> "Tracer":
+        sys.settrace(self.enter_function)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def enter_function(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        return self.pass_line if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    def pass_line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
+        self.num_lines += event == "line"
+        if self.num_lines == self.last and event == "line":
+            sys.settrace(None)
+            self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            raise Cancelled
+        return self.pass_line
+
+
+@pytest.mark.parametrize(
+    "num_points", [pytest.param(400, marks=pytest.mark.soak, id="many"), pytest.param(6, id="few")]
+)
+def test_a_prediction_cancelled_at_any_line_leaves_nothing(tmp_path: Path, num_points: int) -> None:
+    draw_clip(tmp_path / "clip.mp4", num_frames=3)
+    folder = tmp_path / "out"
+    session = Session("pocket")
+    request = Request(
+        input_video=tmp_path / "clip.mp4",
+        click_coordinates="[11,19]",
+        click_frames="1",
+        model="pocket",
+        output_video=True,
+        output_masks=True,
+        output_rle=True,
+        output_overlay=True,
+    )
+
+    def run(tracer: Tracer) -> list[bytes]:
+        with tracer:
+            return [path.read_bytes() for path in list(session.predict(request, folder))]
+
+    expected = run(Tracer())
+    whole = Tracer()
+    assert run(whole) == expected
+    idle = held_things()
+    for path in folder.iterdir():
+        path.unlink()
+    for point in range(num_points):
+        tracer = Tracer(last=1 + point * whole.num_lines // num_points)
+        with pytest.raises(Cancelled):
+            run(tracer)
+        wait_until(lambda: held_things() == idle, f"{tracer.place}: {held_things()}, not {idle}")
+        assert list(folder.iterdir()) == [], tracer.place
+    assert run(Tracer()) == expected
+
+
+def held_things() -> tuple[int, int, int]:
+    """Return how many threads, child processes and open files there are."""
+    gc.collect()
+    return len(worker_threads()), num_children(), len(list(Path("/proc/self/fd").iterdir()))
+
+
+def num_children() -> int:
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            found += path.read_text().rpartition(")")[2].split()[1] == str(os.getpid())
+    return found
