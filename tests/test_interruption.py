@@ -5,6 +5,7 @@ the thread that runs the prediction.
 """
 
 import gc
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -15,12 +16,15 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import torch
 
 import sam_video
+from sam_video.checkpoints import CHECKPOINTS, Checkpoint
+from sam_video.network import build_network
 from sam_video.pipeline import Session
 from sam_video.request import Request
 from tests.clips import draw_clip
-from tests.workers import Cancelled, wait_until, worker_threads
+from tests.workers import Cancelled, cancelled_when, wait_until, worker_threads
 
 PACKAGE = str(Path(sam_video.__file__).parent)
 
@@ -89,6 +93,30 @@ def test_a_prediction_cancelled_at_any_line_leaves_nothing(tmp_path: Path, num_p
         wait_until(lambda: held_things() == idle, f"{tracer.place}: {held_things()}, not {idle}")
         assert list(folder.iterdir()) == [], tracer.place
     assert run(Tracer()) == expected
+
+
+def test_a_session_goes_on_after_it_was_cancelled_while_it_loaded_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.pt"
+    torch.save({"model": build_network("tiny").state_dict()}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(CHECKPOINTS, "tiny", Checkpoint("tiny", path.name, sha256))
+    monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
+    draw_clip(tmp_path / "clip.mp4", num_frames=1)
+    session = Session("pocket")
+
+    def run(model: str) -> int:
+        request = Request(
+            input_video=tmp_path / "clip.mp4", click_coordinates="[11,19]", model=model
+        )
+        return len(list(session.predict(request, tmp_path / "out")))
+
+    with pytest.raises(Cancelled), cancelled_when(lambda: session._model is None):
+        run("tiny")
+    assert held_things()[:2] == (0, 0)
+    assert list((tmp_path / "out").glob("*")) == []
+    assert run("pocket") == 1
 
 
 def held_things() -> tuple[int, int, int]:

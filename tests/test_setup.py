@@ -12,6 +12,7 @@ from tests.mirror import running_mirror
 
 FAILURES = {
     "unknown model": r"SAM_VIDEO_MODEL is 'huge'; expected one of large, base_plus, small,",
+    "wrong limit": r"SAM_VIDEO_MAX_FRAMES is 'many'; expected a whole number of 1 or more",
     "no network": r"tiny\.pt cannot be downloaded: .*Connection refused; run `sam-video",
     "truncated file": r"tiny\.pt has 1000 bytes, expected 156008466; delete it, then run `sam-vid",
     "unwritable folder": r"/proc/weights/.*tiny\.pt cannot be written: .*; run `sam-video",
@@ -35,6 +36,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Fu
     with running_mirror(bytes(tiny.num_bytes)) as mirror, ThreadPoolExecutor(3) as pool:
         variables = {
             "unknown model": {"SAM_VIDEO_MODEL": "huge"},
+            "wrong limit": {"SAM_VIDEO_MAX_FRAMES": "many"},
             "no network": {"SAM_VIDEO_DOWNLOAD_URL": "http://127.0.0.1:9"},
             "unwritable folder": {"SAM_VIDEO_WEIGHTS": "/proc/weights"},
             "full disk": {"SAM_VIDEO_DOWNLOAD_URL": mirror.url},
