@@ -235,5 +235,5 @@ class _Server:
                 "gets no further while it is read;"
                 f" expected progress within {MAX_STALL_SECONDS} seconds"
             )
-        name = signal.Signals(-status).name
+        name = next((known.name for known in signal.Signals if known == -status), str(-status))
         return ProcessFailure(f"crashes what reads it ({name}); expected an undamaged file")
