@@ -1,6 +1,7 @@
 """A process of its own for work that may crash, hang or eat memory."""
 
 import errno
+import fcntl
 import logging
 import os
 import select
@@ -19,7 +20,7 @@ from sam_video.messages import pack, unpack
 from sam_video.worker import POLL_SECONDS, Worker, polled
 
 PIPE_BYTES = 2**20
-"""How much of a frame is under way at once: the most that Linux gives to everybody."""
+"""How much of a frame is under way at once: as a rule the most that Linux gives."""
 
 EXIT_SECONDS = 1.0
 """How long a process that has closed its pipes may take to end by itself, and so to say why."""
@@ -54,8 +55,10 @@ class GuardedProcess:
     def __init__(self, module: str) -> None:
         self._numbers = count()
         self._server = _Server(module)
+        self._is_entered = False
 
     def __enter__(self) -> Self:
+        self._is_entered = True
         self._server.worker.start()
         return self
 
@@ -79,6 +82,7 @@ class GuardedProcess:
             SamVideoError: As the generator raises it.
             RuntimeError: The generator raised something else, or the process does not run.
         """
+        assert self._is_entered, "nothing runs before the context is entered"
         number = next(self._numbers)
         message = ["start", number, function, arguments]
         try:
@@ -171,12 +175,13 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            pipesize=PIPE_BYTES,
             env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
             process_group=0,  # Ctrl-C is for this process, which then ends that one
         )
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdin.fileno(), False)
+        with suppress(OSError, AttributeError):  # where the system has so much for us
+            fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def _write(self, data: memoryview) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -230,5 +235,5 @@ class _Server:
                 "gets no further while it is read;"
                 f" expected progress within {MAX_STALL_SECONDS} seconds"
             )
-        name = signal.Signals(-status).name
+        name = next((known.name for known in signal.Signals if known == -status), str(-status))
         return ProcessFailure(f"crashes what reads it ({name}); expected an undamaged file")

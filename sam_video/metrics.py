@@ -41,7 +41,7 @@ class Metrics:
     total_seconds: float = 0.0
     """From the opening of the video to the last file."""
     peak_memory_mb: float = 0.0
-    """Most memory that the process held, in units of 2**20 bytes."""
+    """Most memory that this process held, without those that read and encode, in units of 2**20."""
     peak_gpu_memory_mb: float = 0.0
     """Most memory of the GPU that was held; 0 without one."""
 

@@ -77,8 +77,8 @@ def segment_video(
     """Yield every frame of a video with the masks of the prompted objects.
 
     Args:
-        video: A file that FFmpeg or Pillow reads, or frames from elsewhere. A thread reads up to
-            four of them ahead, so that each must have an image of its own.
+        video: A file that FFmpeg or Pillow reads, in a process of its own, or frames from
+            elsewhere. A thread reads up to four ahead, so that each must have an image of its own.
         prompts: At most one per object and frame; at least one that says where an object is.
         model: A checkpoint's name, or a loaded model to use again.
         track_backward: Also track from an object's first prompt back to the start.

@@ -75,6 +75,21 @@ def test_an_interruption_that_is_swallowed_comes_again() -> None:
     assert worker.error is None
 
 
+def test_work_that_must_not_be_interrupted_is_not() -> None:
+    done = []
+
+    def work() -> None:
+        wait_until(lambda: worker.is_stopping)
+        for _ in range(60):
+            time.sleep(0.005)
+        done.append("work")
+
+    worker = Worker(work, ignore, is_interruptible=False)
+    worker.start()
+    worker.stop()
+    assert done == ["work"]
+
+
 def test_cleaning_up_is_not_interrupted() -> None:
     done = []
 
