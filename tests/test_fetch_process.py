@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -16,6 +15,7 @@ import pytest
 from sam_video.errors import CheckpointError
 from sam_video.fetch_process import fetch_in_process
 from tests.mirror import Mirror, running_mirror
+from tests.processes import children
 from tests.workers import Cancelled, cancelled_when, wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -39,16 +39,6 @@ def fetch_file(mirror: Mirror, path: Path) -> None:
     )
 
 
-def children(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-    return found
-
-
 def test_the_file_arrives_and_its_progress_is_shown(
     mirror: Mirror, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +58,7 @@ def test_a_process_that_is_killed_fails(mirror: Mirror, tmp_path: Path) -> None:
 
     def kill() -> None:
         assert mirror.is_asked.wait(60)
-        for pid in children(os.getpid()):
+        for pid in children():
             os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -82,7 +72,7 @@ def test_a_cancellation_ends_it(mirror: Mirror, tmp_path: Path) -> None:
     mirror.may_start.clear()
     with pytest.raises(Cancelled), cancelled_when(mirror.is_asked.is_set):
         fetch_file(mirror, tmp_path / "file.pt")
-    assert children(os.getpid()) == []
+    assert children() == set()
     mirror.may_start.set()
     fetch_file(mirror, tmp_path / "file.pt")
     assert (tmp_path / "file.pt").read_bytes() == CONTENT

@@ -6,10 +6,8 @@ the thread that runs the prediction.
 
 import gc
 import hashlib
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +22,7 @@ from sam_video.network import build_network
 from sam_video.pipeline import Session
 from sam_video.request import Request
 from tests.clips import draw_clip
+from tests.processes import children, open_files
 from tests.workers import Cancelled, cancelled_when, wait_until, worker_threads
 
 PACKAGE = str(Path(sam_video.__file__).parent)
@@ -122,12 +121,4 @@ def test_a_session_goes_on_after_it_was_cancelled_while_it_loaded_another_model(
 def held_things() -> tuple[int, int, int]:
     """Return how many threads, child processes and open files there are."""
     gc.collect()
-    return len(worker_threads()), num_children(), len(list(Path("/proc/self/fd").iterdir()))
-
-
-def num_children() -> int:
-    found = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            found += path.read_text().rpartition(")")[2].split()[1] == str(os.getpid())
-    return found
+    return len(worker_threads()), len(children()), len(open_files())
