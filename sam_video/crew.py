@@ -41,6 +41,7 @@ class Crew:
     """Threads that make calls in the order in which they come, as many at a time as it has.
 
     A context manager: leaving it ends the threads, and drops the calls that no thread has begun.
+    They also end when this is forgotten.
 
     Args:
         size: Number of threads, at least 1.
@@ -49,19 +50,8 @@ class Crew:
 
     def __init__(self, size: int, prepare: Callable[[], None] = lambda: None) -> None:
         assert size > 0, size
-        self._prepare = prepare
         self._calls: SimpleQueue[Pending[Any] | None] = SimpleQueue()
-        self._workers = [self._worker() for _ in range(size)]
-
-    def _worker(self) -> Worker:
-        def work() -> None:
-            self._prepare()
-            while (pending := polled(self._calls, lambda: worker.is_stopping)) is not None:
-                pending.run()
-                del pending  # or it would hold its result until the next one comes
-
-        worker = Worker(work, lambda _: None)
-        return worker
+        self._workers = [_worker(self._calls, prepare) for _ in range(size)]
 
     def __enter__(self) -> Self:
         for worker in self._workers:
@@ -69,15 +59,35 @@ class Crew:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._ask_to_stop()
+        for worker in self._workers:
+            worker.stop()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_workers"):
+            self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
         for worker in self._workers:
             worker.is_stopping = True
         for _ in self._workers:
             self._calls.put(None)  # wakes one that waits
-        for worker in self._workers:
-            worker.stop()
 
     def submit(self, call: Callable[[], T]) -> Pending[T]:
         """Have a thread make a call as soon as one is free."""
         pending = Pending(call)
         self._calls.put(pending)
         return pending
+
+
+def _worker(calls: "SimpleQueue[Pending[Any] | None]", prepare: Callable[[], None]) -> Worker:
+    """Return a thread that makes the calls of a queue; it knows nothing of the crew."""
+
+    def work() -> None:
+        prepare()
+        while (pending := polled(calls, lambda: worker.is_stopping)) is not None:
+            pending.run()
+            del pending  # or it would hold its result until the next one comes
+
+    worker = Worker(work, lambda _: None)
+    return worker

@@ -258,7 +258,8 @@ class Session:
                 completed=completed,
                 timer=partial(metrics.count_as, "encoding"),
             )
-            stack.enter_context(writer)
+            stack.push(writer)  # before it begins, or a cancellation might come in between
+            writer.__enter__()
             frames = _mask_frames(tracker, selection, request, prompts)
             for masks in timed(frames, partial(metrics.count_as, "tracking")):
                 metrics.frames += 1

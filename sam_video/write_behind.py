@@ -19,6 +19,7 @@ class WriteBehind:
     the caller's next step. Leaving before `finish` is done ends the thread wherever it is, and no
     sink is in use afterwards. The sinks belong to the thread, which also enters and leaves their
     contexts: an exception that comes to the caller from elsewhere finds none of them half entered.
+    Leaving without having entered does nothing.
 
     Args:
         sinks: All that will be written to.

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from sam_video.crew import Crew
-from tests.workers import take_too_long, wait_until
+from tests.workers import take_too_long, wait_until, worker_threads
 
 pytestmark = pytest.mark.usefixtures("no_worker_left")
 
@@ -41,6 +41,14 @@ def test_an_error_comes_with_the_result_and_the_thread_goes_on() -> None:
         with pytest.raises(ValueError, match="invalid literal"):
             failing.result()
         assert fine.result() == 7
+
+
+def test_threads_of_a_crew_that_is_forgotten_end() -> None:
+    crew = Crew(2)
+    crew.__enter__()
+    assert crew.submit(partial(int, "7")).result() == 7
+    del crew
+    wait_until(lambda: worker_threads() == [])
 
 
 def test_threads_are_prepared_before_their_first_call() -> None:
