@@ -46,7 +46,8 @@ class Tracer:
         sys.settrace(None)
 
     def enter_function(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        return self.pass_line if frame.f_code.co_filename.startswith(PACKAGE) else None
+        is_ours = frame.f_code.co_filename.startswith(PACKAGE)
+        return self.pass_line if is_ours and not is_in_finalizer(frame) else None
 
     def pass_line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
         self.num_lines += event == "line"
@@ -55,6 +56,18 @@ class Tracer:
             self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             raise Cancelled
         return self.pass_line
+
+
+def is_in_finalizer(frame: FrameType | None) -> bool:
+    """Whether this runs in a `__del__`, where Python drops every exception.
+
+    The package's are called when the prediction is over, and nothing is left to cancel.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @pytest.mark.parametrize(
