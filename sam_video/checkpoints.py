@@ -38,7 +38,7 @@ _SAM2 = (  # name, bytes, SHA-256
     ("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
     ("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
 )
-_POCKET_SHA256 = "53a762d77a39beb3afaedde19e3193d76e81360f9d7ea3ae3664da279a94d9d1"
+_POCKET_SHA256 = "818a7aa0471916626ccb322370b7c6297ffcb62c3495ea0130940a8cc54a341f"
 
 
 def _published(name: str, num_bytes: int, sha256: str) -> Checkpoint:
