@@ -19,7 +19,7 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
-# Every kind of prompt against the official predictor, with large networks: about half an hour.
+# Every kind of prompt against the official predictor, with large networks: about half an hour of one core.
 parity: $(VENV)/.ready
 	$(BIN)/python -m pytest -m parity -v
 
