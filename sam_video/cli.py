@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
@@ -38,12 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         check_limits()
         arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        return 1
     except (SamVideoError, OSError) as error:
         print("error:", one_line(" ".join(str(error).splitlines())), file=sys.stderr)
         return 2 if isinstance(error, SamVideoError) else 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _forget_output() -> None:
+    """Let nothing be written where nobody reads any more, not even when the interpreter ends."""
+    with suppress(OSError):  # there may be no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
