@@ -115,6 +115,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
 
 
 def test_a_server_says_so_when_its_model_is_damaged(server: CogServer) -> None:
+    if not os.access(f"/proc/{server.worker}/mem", os.R_OK | os.W_OK):
+        pytest.skip("needs a system that lets a parent write to the memory of its children")
     weights = load_file(POCKET)["no_mem_embed"].float().numpy().tobytes()
     assert server.health()["status"] == "READY"
     places = overwrite(server.worker, weights, b"\xff" * len(weights))  # floats that are no numbers
