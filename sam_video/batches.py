@@ -1,16 +1,35 @@
 """Items go through the network together, as many as the GPU's memory suffices for."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 logger = logging.getLogger(__name__)
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Put the items with equal keys together, in the order in which the keys first come."""
+    groups: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def batches(items: Iterable[T], key: Callable[[T], Hashable], size: int) -> Iterator[list[T]]:
+    """Yield the items with equal keys together, `size` at most at a time."""
+    for group in grouped(items, key).values():
+        remaining = iter(group)
+        while batch := list(islice(remaining, size)):
+            yield batch
 
 
 class Batches:

@@ -1,17 +1,11 @@
-"""One object while it is tracked, and how objects are put together to share calls of the model."""
+"""One object while it is tracked."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import TypeVar
 
 from sam_video.memory import MemoryBank
 from sam_video.segmenter import Prediction
 from sam_video.types import ObjectPrompt
-
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(slots=True, eq=False)
@@ -41,19 +35,3 @@ class TrackedObject:
     def is_on(self, frame_index: int) -> bool:
         """Whether tracking in its direction passes this frame."""
         return (frame_index < self.first_frame) is self.is_backward
-
-
-def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Put the items with equal keys together, in the order in which the keys first come."""
-    groups: dict[K, list[T]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return groups
-
-
-def batches(items: Iterable[T], key: Callable[[T], Hashable], size: int) -> Iterator[list[T]]:
-    """Yield the items with equal keys together, `size` at most at a time."""
-    for group in grouped(items, key).values():
-        remaining = iter(group)
-        while batch := list(islice(remaining, size)):
-            yield batch

@@ -21,14 +21,14 @@ from typing import Self
 
 from torch import Tensor
 
-from sam_video.batches import Batches, result_where_memory_suffices
+from sam_video.batches import Batches, batches, grouped, result_where_memory_suffices
 from sam_video.crew import Crew
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
 from sam_video.prompts import frame_outside_error
 from sam_video.read_ahead import ahead
 from sam_video.segmenter import ImageFeatures, Prediction, Segmenter
 from sam_video.spool import MaskSpool
-from sam_video.tracked_object import TrackedObject, batches, grouped
+from sam_video.tracked_object import TrackedObject
 from sam_video.types import (
     BoolMask,
     Candidate,
