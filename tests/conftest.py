@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cog_server import CogServer, running_server
+from tests.mirror import CONTENT, Mirror, running_mirror
 from tests.processes import children, open_files
 from tests.workers import worker_threads
 
@@ -16,6 +18,21 @@ def pytest_configure() -> None:
     A shell makes what it starts in the background ignore interrupts, and that is inherited.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
+    """Run the model behind Cog's real HTTP server."""
+    pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
+    with running_server(tmp_path_factory.mktemp("cog")) as running:
+        yield running
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    """Serve `CONTENT` under every path."""
+    with running_mirror(CONTENT) as mirror:
+        yield mirror
 
 
 @pytest.fixture

@@ -1,12 +1,20 @@
 """A file server on this machine that can be told to misbehave."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from random import Random
 from typing import Any
+
+from tests.local_server import serving
+
+CONTENT = Random(7).randbytes(300_000)
+"""What the fixture `mirror` serves."""
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @dataclass
@@ -83,15 +91,9 @@ def running_mirror(content: bytes) -> Iterator[Mirror]:
     mirror = Mirror(content)
     mirror.may_start.set()
     mirror.may_finish.set()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, mirror))
-    mirror.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield mirror
-    finally:
-        mirror.may_start.set()
-        mirror.may_finish.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(partial(_Handler, mirror)) as mirror.url:
+        try:
+            yield mirror
+        finally:
+            mirror.may_start.set()
+            mirror.may_finish.set()

@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.cog_server import PATIENCE_SECONDS, CogServer, wait_for
+from tests.local_server import serving
 
 WAIT_SECONDS = 50.0
 """At most, for `Prefer: wait`; the clients give up after 60."""
@@ -235,14 +236,5 @@ def _file_of_form(form_type: str, body: bytes) -> tuple[str, bytes]:
 def replicate_api(cog: CogServer) -> Iterator[ReplicateAPI]:
     """Serve the stand-in on a port of its own; stop on leaving."""
     api = ReplicateAPI(cog)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, api))
-    server.daemon_threads = True  # clients keep their connections
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(partial(_Handler, api)) as api.url:
         yield api
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

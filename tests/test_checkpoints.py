@@ -2,9 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -18,17 +17,10 @@ from sam_video.checkpoints import (
 )
 from sam_video.errors import CheckpointError
 from sam_video.request import MODEL_NAMES
-from tests.mirror import Mirror, running_mirror
+from tests.mirror import CONTENT, Mirror
 
 ROOT = Path(__file__).parents[1]
-CONTENT = Random(7).randbytes(300_000)
 FILE_NAME = "made_up.pt"
-
-
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with running_mirror(CONTENT) as mirror:
-        yield mirror
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import re
 import threading
 import zipfile
-from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -17,17 +16,10 @@ import pytest
 from PIL import Image
 
 from tests.clips import draw_clip, draw_frame
-from tests.cog_server import CogServer, data_uri, running_server, wait_for
+from tests.cog_server import CogServer, data_uri, wait_for
 
 ON_DISC = "[11,19]"
 """A click on the disc of the first frame of a drawn clip."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
-    pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
-    with running_server(tmp_path_factory.mktemp("cog")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

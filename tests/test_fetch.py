@@ -5,25 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from sam_video.errors import CheckpointError
 from sam_video.fetch import fetch
-from tests.mirror import Mirror, running_mirror
+from tests.mirror import CONTENT, SHA256, Mirror
 
 ROOT = Path(__file__).parents[1]
-CONTENT = Random(7).randbytes(300_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with running_mirror(CONTENT) as mirror:
-        yield mirror
 
 
 @pytest.fixture

@@ -1,32 +1,21 @@
 """A download in a process of its own, which ends with the one that has started it."""
 
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from sam_video.errors import CheckpointError
 from sam_video.fetch_process import fetch_in_process
-from tests.mirror import Mirror, running_mirror
+from tests.mirror import CONTENT, SHA256, Mirror
 from tests.processes import children
 from tests.workers import Cancelled, cancelled_when, wait_until
 
 ROOT = Path(__file__).parents[1]
-CONTENT = Random(7).randbytes(300_000)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    with running_mirror(CONTENT) as mirror:
-        yield mirror
 
 
 def fetch_file(mirror: Mirror, path: Path) -> None:

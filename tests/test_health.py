@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sam_video import health
 from sam_video.health import HealthCheck
 from sam_video.pipeline import Session
-from tests.cog_server import CogServer, running_server, wait_for
+from tests.cog_server import CogServer, wait_for
 from tests.workers import wait_until, worker_threads
 
 POCKET = Path(__file__).parents[1] / "weights" / "pocket.safetensors"
@@ -105,13 +105,6 @@ def test_no_check_begins_while_a_prediction_runs(session: FakeSession) -> None:
 
 
 # In Cog's real server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
-    pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
-    with running_server(tmp_path_factory.mktemp("cog")) as running:
-        yield running
 
 
 def test_a_server_says_so_when_its_model_is_damaged(server: CogServer) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,19 +12,12 @@ from sam_video.cli import main
 from sam_video.errors import SamVideoError
 from sam_video.pipeline import segment_video
 from sam_video.types import Click, ObjectPrompt
-from tests.cog_server import CogServer, running_server
+from tests.cog_server import CogServer
 from tests.hostile_files import VIDEOS, clip, png_texts
 
 PATIENCE = 3
 """Times the seconds that are accepted elsewhere: the machine may be busy."""
 SHARED_FILES = sorted(SHARED.iterdir()) if SHARED.exists() else []
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
-    pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
-    with running_server(tmp_path_factory.mktemp("cog")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """Takes the files that Cog's server uploads, as Replicate's storage does."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
+
+from tests.local_server import serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,6 @@ class _Handler(BaseHTTPRequestHandler):
 def upload_server() -> Iterator[UploadServer]:
     """Serve on a port of its own; stop on leaving."""
     storage = UploadServer()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, storage))
-    storage.url = f"http://127.0.0.1:{server.server_port}/files/"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(partial(_Handler, storage)) as url:
+        storage.url = f"{url}/files/"
         yield storage
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
