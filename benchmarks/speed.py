@@ -40,7 +40,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     device = torch.device(options.device or default_device())
     network = load_network(options.model)
-    dtype = DTYPES[options.dtype] if options.dtype else default_dtype(network, device)
+    dtype = DTYPES[options.dtype] if options.dtype else default_dtype(device)
     machine = {
         "model": options.model,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

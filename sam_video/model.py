@@ -45,7 +45,7 @@ class SegmentationModel:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.device = device or default_device()
-        self.dtype = dtype or default_dtype(network, self.device)
+        self.dtype = dtype or default_dtype(self.device)
         self._network = network.to(self.device).eval()
         self._size: int = network.image_size
         self._num_cores = torch.get_num_threads()

@@ -87,15 +87,9 @@ def load_weights(network: SAM2Base, path: Path) -> None:
         raise CheckpointError(f"{path.name} does not fit this model: {reason}") from error
 
 
-def default_dtype(network: SAM2Base, device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware multiplies matrices of it and gains by that, else float32.
-
-    On a CPU a small network stays in float32: it is fast enough, and gives the same masks anywhere.
-    """
-    if device.type == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported()
-    else:
-        has_bf16 = network.image_size >= 512 and _cpu_has_bf16()
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies matrices of it faster, else float32."""
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
     return torch.bfloat16 if has_bf16 else torch.float32
 
 
