@@ -17,7 +17,7 @@ from sam_video.types import ObjectPrompt
 
 T = TypeVar("T")
 PARTS = {
-    "encode_image": "image encoder, resizing among it",
+    "encode_images": "image encoder, resizing among it",
     "with_memory": "memory attention",
     "decode": "mask decoder",
     "encode_memory": "memory encoder",

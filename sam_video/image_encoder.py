@@ -48,11 +48,11 @@ class ImageEncoder:
         self._dtype = dtype
 
     def __call__(self, pixels: Tensor) -> ImageFeatures:
-        """Encode `(size, size, 3)` uint8 RGB."""
-        normalised = pixels.permute(2, 0, 1).float().mul_(self._scale).sub_(self._shift)
+        """Encode `(N, size, size, 3)` uint8 RGB; the features are of N frames too."""
+        normalised = pixels.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
         is_bf16 = self._dtype is torch.bfloat16
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=is_bf16):
-            maps = self._trunk(normalised[None])
+            maps = self._trunk(normalised)
         fine, finer, low, coarse = (
             project(one, weights)
             for one, weights in zip(maps, self._high_res + self._low_res, strict=True)

@@ -5,9 +5,11 @@ named where it is followed. Two things differ: the best of three masks is picked
 resized, and holes in masks are not filled, since the official filling exists for CUDA only.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import cast
 
+import numpy as np
 import torch
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
@@ -25,6 +27,8 @@ from sam_video.resampling import enlarge, resize_image, resize_masks
 from sam_video.segmenter import ImageFeatures, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
+IMAGES_PER_CALL = 4
+"""Frames that a GPU encodes at a time."""
 _LOGIT_LIMIT = 32.0
 
 
@@ -83,14 +87,19 @@ class SegmentationModel:
             self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16
         )
 
+    @property
+    def num_images(self) -> int:
+        """How many frames it is worth encoding at a time: one alone leaves a GPU partly idle."""
+        return IMAGES_PER_CALL if self.device.type == "cuda" else 1
+
     @torch.inference_mode()
-    def encode_image(self, image: RGBImage) -> ImageFeatures:
+    def encode_images(self, images: Sequence[RGBImage]) -> list[ImageFeatures]:
         """Run the image encoder, as `SAM2Base.forward_image` does."""
-        pixels = torch.from_numpy(resize_image(image, self._size).copy())
+        pixels = torch.from_numpy(np.stack([resize_image(image, self._size) for image in images]))
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-        features, fine, finer = self._encode(pixels.to(self.device))
-        return ImageFeatures(features, (fine, finer))
+        by_frame = zip(*(maps.split(1) for maps in self._encode(pixels)), strict=True)
+        return [ImageFeatures(features, (fine, finer)) for features, fine, finer in by_frame]
 
     def _encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image = self._image_encoder(pixels)

@@ -193,7 +193,7 @@ class Session:
         if model is None:  # or another one is on its way
             return
         with device_errors():
-            image = model.encode_image(np.full((64, 64, 3), 128, np.uint8))
+            (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
             click = ObjectPrompt("", 0, (Click(32, 32),))
             found = model.decode(image, model.without_memory(image), [click], frame_hw=(64, 64))
             numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits

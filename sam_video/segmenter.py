@@ -3,6 +3,7 @@
 No verb keeps anything: whatever it needs to know of a video is among its arguments.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,8 +59,13 @@ class Segmenter(Protocol):
         """Let calls by the current thread use its part of the CPU, which so many threads share."""
         ...
 
-    def encode_image(self, image: RGBImage) -> ImageFeatures:
-        """Run the image encoder on a frame of any size."""
+    @property
+    def num_images(self) -> int:
+        """How many frames it is worth encoding at a time."""
+        ...
+
+    def encode_images(self, images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        """Run the image encoder on frames of any size."""
         ...
 
     def without_memory(self, image: ImageFeatures) -> Tensor:

@@ -35,3 +35,7 @@ class TrackedObject:
     def is_on(self, frame_index: int) -> bool:
         """Whether tracking in its direction passes this frame."""
         return (frame_index < self.first_frame) is self.is_backward
+
+    def is_tracked_on(self, frame_index: int) -> bool:
+        """Whether its mask on this frame is to come from tracking, and not from a prompt."""
+        return self.is_on(frame_index) and frame_index not in self.predictions

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Self
 
 from torch import Tensor
@@ -133,7 +134,7 @@ class Tracker:
         self._span = self._source.count_frames(MAX_POINTERS)
 
     def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
-        image = self._segmenter.encode_image(frame.image)
+        (image,) = self._segmenter.encode_images([frame.image])
 
         def segment(batch: list[ObjectPrompt]) -> tuple[Prediction, list[Memory]]:
             prediction = self._segment_prompts(image, batch)
@@ -183,7 +184,7 @@ class Tracker:
                 elif tracked.is_on(frame.index):
                     others.append(tracked)
             if others:
-                image = encoded_image or self._segmenter.encode_image(frame.image)
+                image = encoded_image or self._segmenter.encode_images([frame.image])[0]
                 masks += self._advance(frame.index, image, others)
             yield frame, masks
 
@@ -193,12 +194,18 @@ class Tracker:
         """Yield frames with their features; None where no object needs them, or memory lacks."""
         self._share_cores()
         with closing(frames):
-            for frame in frames:
-                time = frame.index
-                is_needed = any(o.is_on(time) and time not in o.predictions for o in objects)
-                encode = partial(self._segmenter.encode_image, frame.image)
-                images = result_where_memory_suffices(encode) if is_needed else []
-                yield frame, images.pop() if images else None
+            while group := list(islice(frames, self._segmenter.num_images)):
+                yield from zip(group, self._encode(group, objects), strict=True)
+
+    def _encode(
+        self, frames: list[Frame], objects: list[TrackedObject]
+    ) -> list[ImageFeatures | None]:
+        is_needed = [any(o.is_tracked_on(frame.index) for o in objects) for frame in frames]
+        images = [frame.image for frame, needed in zip(frames, is_needed, strict=True) if needed]
+        encode = partial(self._segmenter.encode_images, images)
+        results = result_where_memory_suffices(encode) if images else []
+        encoded = iter(results.pop() if results else [])
+        return [next(encoded, None) if needed else None for needed in is_needed]
 
     def _advance(
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]
@@ -275,7 +282,7 @@ class Tracker:
 
         A mask prompt means itself, and has no candidates.
         """
-        image = self._segmenter.encode_image(masks.frame.image)
+        (image,) = self._segmenter.encode_images([masks.frame.image])
         informed = self._segmenter.without_memory(image)
         prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
         found: dict[str, tuple[Candidate, ...]] = {}

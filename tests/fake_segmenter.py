@@ -1,5 +1,7 @@
 """A segmenter of a few lines: an object is what has the colour that was clicked."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,20 +17,20 @@ class FakeSegmenter:
     It keeps a record of the batches that it was asked to track, for tests to look at.
     """
 
-    def __init__(self, num_workers: int = 1) -> None:
-        self.num_workers = num_workers
+    def __init__(self, num_workers: int = 1, num_images: int = 1) -> None:
+        self.num_workers, self.num_images = num_workers, num_images
         self.batches: list[tuple[int, int, int]] = []
         """Objects, mask memories and pointers of each call of `with_memory`."""
-        self.num_encoded = 0
-        """Frames that went through the image encoder."""
+        self.encoded: list[int] = []
+        """Frames in each call of the image encoder."""
 
     def share_cores(self, num_threads: int) -> None:
         pass
 
-    def encode_image(self, image: RGBImage) -> ImageFeatures:
-        self.num_encoded += 1
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
-        return ImageFeatures(pixels, (pixels, pixels))
+    def encode_images(self, images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        self.encoded.append(len(images))
+        maps = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() for image in images]
+        return [ImageFeatures(pixels, (pixels, pixels)) for pixels in maps]
 
     def without_memory(self, image: ImageFeatures) -> Tensor:
         return image.features[:, :, 0, 0]

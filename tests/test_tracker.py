@@ -1,6 +1,7 @@
 """The tracker, with a segmenter that follows colours exactly."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -191,14 +192,14 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
 ) -> None:
     expected = track([click(0, 0)])
     caller, segmenter = threading.current_thread(), FakeSegmenter()
-    encode = segmenter.encode_image
+    encode = segmenter.encode_images
 
-    def encode_alone(image: RGBImage) -> ImageFeatures:
+    def encode_alone(images: Sequence[RGBImage]) -> list[ImageFeatures]:
         if threading.current_thread() is not caller:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return encode(image)
+        return encode(images)
 
-    monkeypatch.setattr(segmenter, "encode_image", encode_alone)
+    monkeypatch.setattr(segmenter, "encode_images", encode_alone)
     for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
         assert (one.objects[0].mask == other.objects[0].mask).all()
 
@@ -211,13 +212,26 @@ def test_memory_that_does_not_suffice_for_one_object_fails() -> None:
 def test_a_frame_goes_through_the_image_encoder_once() -> None:
     segmenter = FakeSegmenter()
     track([click(row, 0) for row in range(3)], num_frames=6, segmenter=segmenter)
-    assert segmenter.num_encoded == 6
+    assert sum(segmenter.encoded) == 6
+
+
+@pytest.mark.parametrize("num_images", [2, 3, 20])
+def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
+    prompts = [click(0, 1), click(1, 6)]
+    expected = track(prompts, num_frames=9)
+    segmenter = FakeSegmenter(num_images=num_images)
+    for one, other in zip(expected, track(prompts, num_frames=9, segmenter=segmenter), strict=True):
+        assert [found.object_id for found in one.objects] == [o.object_id for o in other.objects]
+        for mask, same in zip(one.objects, other.objects, strict=True):
+            assert (mask.mask == same.mask).all()
+    assert max(segmenter.encoded) > 1
+    assert max(segmenter.encoded) <= num_images
 
 
 def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:
     segmenter = FakeSegmenter()
     track([click(0, 8)], num_frames=10, backward=False, segmenter=segmenter)
-    assert segmenter.num_encoded == 2
+    assert sum(segmenter.encoded) == 2
 
 
 def test_an_object_may_be_prompted_on_several_frames() -> None:
