@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from sam_video.attention import Rotation, attend, attend_one, to_tokens
+from sam_video.attention_choice import fastest_attention
 from sam_video.cuda_graphs import Replayed, recorder_for
 from sam_video.memory import MemoryBatch
 
@@ -62,6 +63,9 @@ class MemoryAttention:
         if self._keeps_keys:
             for layer in self._layers:
                 layer.tabulate_times()
+        self._attend = fastest_attention(
+            side * side, network.hidden_dim, self._width, dtype=dtype, device=device
+        )
         self._inform_batch = Replayed(self._inform_on_gpu, recorder_for(device))
 
     def remember(self, maps: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class MemoryAttention:
         """Inform features by values `(N, K, 64)` and each layer's keys `(N, K, C)`."""
 
         def average(number: int, queries: Tensor) -> Tensor:
-            return attend(queries.expand(len(values), -1, -1), keys[number], values)
+            return self._attend(queries.expand(len(values), -1, -1), keys[number], values)
 
         return (self._inform(features, average),)
 

@@ -18,8 +18,9 @@ LAYERS = (
     {"prompts.build"},
     {"prompts"},
     {"rle", "render", "memory", "frames", "pocket", "metrics", "filetype", "timeline"},
-    {"attention", "cuda_graphs", "bits", "resampling"},
+    {"attention", "fused_attention", "cuda_graphs", "bits", "resampling"},
     {"images", "encoder", "fetch", "network", "spool", "segmenter", "selection", "prompt_marks"},
+    {"attention_choice"},
     {"memory_attention", "memory_encoder", "mask_decoder", "image_encoder", "batches"},
     {"fetch_process"},
     {"decoder", "model", "checkpoints", "tracked_object", "messages"},
@@ -45,6 +46,7 @@ DOORS = {
     "ffmpeg": {"encoder"},
     "imageio_ffmpeg": {"encoder"},
     "pycocotools": {"rle"},
+    "triton": {"fused_attention"},
     "cog": set(),
 }
 """The modules of the package that may import a dependency; Cog's door is predict.py."""
