@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 
@@ -17,7 +18,7 @@ from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
 from training.batches import ClipBatches, ClipShape, collate
 from training.compose import Clip, compose_clip
-from training.layers import Layer, paint_frame
+from training.layers import Layer, fill, paint_frame
 from training.losses import MASK_SIDE, Targets, decoder_loss, dice_loss, focal_loss, make_targets
 from training.motion import Placement, smooth_walk
 from training.photos import PhotoLibrary
@@ -29,11 +30,11 @@ from training.unroll import PromptPlan, Unroll
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "pocket-train"
 needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="the photos are not here")
-SIZE = 256
+SIZE = build_network("pocket").image_size
 
 
 def drawn_clip(seed: int = 0, length: int = 1) -> Clip:
-    return compose_clip(np.random.default_rng(seed), None, length=length)
+    return compose_clip(np.random.default_rng(seed), None, length=length, size=SIZE)
 
 
 def trained_network() -> SAM2Base:
@@ -54,7 +55,8 @@ def trained_network() -> SAM2Base:
 )
 def test_equal_seeds_compose_equal_clips(library: Callable[[], PhotoLibrary | None]) -> None:
     first, again, other = (
-        compose_clip(np.random.default_rng(seed), library(), length=3) for seed in (5, 5, 6)
+        compose_clip(np.random.default_rng(seed), library(), length=3, size=SIZE)
+        for seed in (5, 5, 6)
     )
     assert (first.images == again.images).all()
     assert (first.labels == again.labels).all()
@@ -68,6 +70,44 @@ def test_targets_are_visible_on_the_first_frame() -> None:
         assert clip.images.shape == (2, SIZE, SIZE, 3)
         assert clip.targets
         assert all((clip.labels[0] == label).sum() > 100 for label in clip.targets)
+
+
+def test_a_filled_hole_looks_like_what_is_around_it() -> None:
+    image = np.full((60, 80, 3), (20, 150, 40), dtype=np.uint8)
+    hole = np.zeros((60, 80), dtype=np.uint8)
+    hole[20:40, 30:55] = 1
+    image[hole > 0] = (200, 0, 0)
+    filled = fill(image, hole).astype(int)
+    assert abs(filled - (20, 150, 40)).max() <= 3
+
+
+def test_labels_follow_an_object_that_moves_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    background = np.full((150, 200, 3), (20, 150, 40), dtype=np.uint8)
+    image = background.copy()
+    labels = np.zeros((150, 200), dtype=np.uint8)
+    labels[60:110, 70:130] = 1
+    image[labels > 0] = (200, 30, 30)
+    pictures = {
+        "set/images/1.jpg": image,
+        "set/masks/1.png": labels,
+        "backgrounds/images/1.jpg": background,
+    }
+    for name, picture in pictures.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / name)
+    monkeypatch.setattr("training.compose._FREE_SHARE", 1.0)
+    clips = [
+        compose_clip(np.random.default_rng(seed), PhotoLibrary(tmp_path), length=4, size=96)
+        for seed in range(12)
+    ]
+    for clip in clips:
+        for frame, label_map in zip(clip.images.astype(int), clip.labels, strict=True):
+            is_red = frame[..., 0] > frame[..., 1]
+            is_known = label_map != 255
+            is_object = (label_map > 0) & is_known
+            assert (is_red != is_object)[is_known].mean() < 0.05
 
 
 def still(offset: tuple[float, float], frames: int = 2) -> Placement:
@@ -236,10 +276,11 @@ def test_of_an_absent_object_only_the_score_learns() -> None:
 
 
 def test_targets_are_shares_of_cells() -> None:
+    rows_per_cell = SIZE // MASK_SIDE
     mask = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
-    mask[:, :3] = True
+    mask[:, : rows_per_cell + 1] = True
     made = make_targets(mask, torch.ones_like(mask))
-    assert made.masks[0, :3, 0].tolist() == [1.0, 0.5, 0.0]
+    assert made.masks[0, :3, 0].tolist() == pytest.approx([1.0, 1 / rows_per_cell, 0.0])
     assert made.is_visible.tolist() == [True]
 
 
@@ -290,7 +331,7 @@ def test_learning_lowers_the_loss_of_a_fixed_batch() -> None:
 
 def test_a_resumed_run_continues_exactly(tmp_path: Path) -> None:
     shape = ClipShape(clips=1, length=1)
-    batches = ClipBatches(None, (shape,), seed=3, rank=0, steps=3)
+    batches = ClipBatches(None, (shape,), seed=3, rank=0, steps=3, size=SIZE)
     through = Trainer(trained_network(), STAGES["stills"], seed=3)
     for step in range(3):
         through.learn(*batches[step], progress=step / 3)

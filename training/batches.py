@@ -77,7 +77,7 @@ class ClipBatches(Dataset[tuple[ClipBatch, ClipShape]]):
         seed: int,
         rank: int,
         steps: int,
-        size: int = 256,
+        size: int,
     ) -> None:
         self._photos, self._shapes, self._size = photos, shapes, size
         self._seed, self._rank, self._steps = seed, rank, steps

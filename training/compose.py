@@ -1,21 +1,25 @@
 """Compose short clips with known masks out of photos, cut-out objects and drawn shapes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import RGBImage
-from training.layers import Layer, paint_frame
+from training.layers import Layer, fill, paint_frame
 from training.lighting import draw_lighting, tint
-from training.motion import camera_path, sprite_path
+from training.motion import camera_path, smooth_walk, sprite_path
 from training.photos import IGNORE, OTHER, LabelMap, PhotoLibrary
 from training.shapes import draw_shape, draw_texture
 
 _SHAPES_SHARE = 0.08
 _BACKGROUND_SHARE = 0.17
 _TWIN_SHARE = 0.15
+_FREE_SHARE = 0.45
+"""Of the photos, that have an object which moves by itself."""
+_MAX_FREE_SHARE = 0.4
+"""Of a photo, that such an object may cover."""
 _MIN_TARGET_SHARE = 0.0025
 """Of the first frame, that an object must cover to be prompted there."""
 
@@ -40,7 +44,7 @@ def compose_clip(
     photos: PhotoLibrary | None,
     *,
     length: int,
-    size: int = 256,
+    size: int,
     max_targets: int = 4,
 ) -> Clip:
     """Compose a clip whose every draw comes from `rng`.
@@ -79,13 +83,37 @@ def _draw_scene(
         labels = np.zeros(image.shape[:2], np.uint8)
     path = camera_path(rng, length, labels.shape, size, pace if rng.random() < 0.8 else 0.0)
     base = Layer(tint(rng, image), labels, path, *_draw_ripple(rng, labels.shape[1], 0.012))
+    layers = (
+        _set_free(rng, base, pace=pace, length=length) if rng.random() < _FREE_SHARE else [base]
+    )
     cutouts = _draw_cutouts(rng, photos, at_least=0 if labels.any() else 1)
     first_label = 1 + int(labels[labels < OTHER].max(initial=0))
     sprites = [
         _make_sprite(rng, cutout, label, pace=pace, length=length, size=size)
         for label, cutout in enumerate(cutouts, start=first_label)
     ]
-    return [base, *sprites]
+    return [*layers, *sprites]
+
+
+def _set_free(rng: np.random.Generator, base: Layer, *, pace: float, length: int) -> list[Layer]:
+    """Let an object of a photo, if it has any, move over the rest of it, as before a real camera.
+
+    Unlike one cut out elsewhere it has the light, the colours and the edges of what is around it.
+    """
+    counts = np.bincount(base.labels.ravel(), minlength=256)[:OTHER]
+    counts[0] = 0
+    labels = np.flatnonzero((counts > 0) & (counts < _MAX_FREE_SHARE * base.labels.size))
+    if length == 1 or len(labels) == 0:
+        return [base]
+    label = np.uint8(rng.choice(labels))
+    cover = (base.labels == label).astype(np.uint8)
+    *_, width, height = cv2.boundingRect(cover)
+    walk = [smooth_walk(rng, length, pace * 0.3 * side) for side in (width, height)]
+    placement = replace(base.placement, focus=base.placement.focus + np.stack(walk, axis=1))
+    bend = _draw_ripple(rng, width, 0.06)
+    free = Layer(base.image, cover * label, placement, *bend)
+    rest = replace(base, image=fill(base.image, cover), labels=base.labels * (1 - cover))
+    return [rest, free]
 
 
 def _draw_labelled(rng: np.random.Generator, photos: PhotoLibrary) -> Cutout:

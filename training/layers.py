@@ -54,6 +54,19 @@ def _paste(layer: Layer, image: RGBImage, labels: LabelMap, frame_index: int) ->
     image[window] = (under + (np.float32(pixels) - under) * weight).astype(np.uint8)
 
 
+def fill(image: RGBImage, hole: npt.NDArray[np.uint8]) -> RGBImage:
+    """Fill a hole of `(H, W)` ones smoothly from what is around it."""
+    height, width = hole.shape
+    wider = cv2.dilate(hole, np.ones((7, 7), np.uint8))  # the edge still has the object's colours
+    small_wh = (max(1, width // 4), max(1, height // 4))
+    small = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA)
+    small_hole = cv2.resize(255 * wider, small_wh, interpolation=cv2.INTER_AREA) > 0
+    filled = cv2.inpaint(small, small_hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    weight = cv2.GaussianBlur(wider.astype(np.float32), (7, 7), 0)[..., None]
+    smooth = np.float32(cv2.resize(filled, (width, height)))
+    return (image + (smooth - image) * weight).astype(np.uint8)
+
+
 def _sample(
     picture: npt.NDArray[np.uint8],
     grid: npt.NDArray[np.float32],

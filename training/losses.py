@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 MASK_SIDE = 128
-"""Masks are compared at this resolution, twice that of the decoder's."""
+"""Masks are compared at this resolution, a little above that of the decoder."""
 _FOCAL_WEIGHT = 20.0
 
 

@@ -17,7 +17,7 @@ _LENGTH = 8
 
 @torch.no_grad()
 def score_network(
-    network: SAM2Base, photos: PhotoLibrary | None, *, clips: int, size: int = 256
+    network: SAM2Base, photos: PhotoLibrary | None, *, clips: int
 ) -> dict[str, float]:
     """Track always the same composed clips by one click, a box and a mask on the first frame.
 
@@ -26,6 +26,7 @@ def score_network(
         by click, box and mask.
     """
     network.eval()
+    size: int = network.image_size
     device = next(network.parameters()).device
     scores: dict[str, list[Tensor]] = {}
     for number in range(clips):

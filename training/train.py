@@ -199,7 +199,12 @@ def _loader(
 ) -> DataLoader[tuple[ClipBatch, ClipShape]]:
     photos = PhotoLibrary(options.photos) if options.photos else None
     batches = ClipBatches(
-        photos, trainer.stage.shapes, seed=options.seed, rank=trainer.rank, steps=clock.steps
+        photos,
+        trainer.stage.shapes,
+        seed=options.seed,
+        rank=trainer.rank,
+        steps=clock.steps,
+        size=trainer.network.image_size,
     )
     ahead = Subset(batches, range(trainer.step, clock.steps))
     return DataLoader(
