@@ -16,8 +16,8 @@ from sam_video.checkpoints import default_model
 from sam_video.errors import SamVideoError
 from sam_video.health import HealthCheck
 from sam_video.limits import check_limits
-from sam_video.pipeline import Session
 from sam_video.request import Request
+from sam_video.session import Session
 
 METRICS = (
     "frames",

@@ -1,5 +1,6 @@
 """Promptable video segmentation with SAM 2.1, for videos of any length."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sam_video.errors import (
@@ -24,7 +25,16 @@ from sam_video.types import (
 )
 
 if TYPE_CHECKING:
-    from sam_video.pipeline import Session, load_model, segment_video
+    from sam_video.loading import load_model
+    from sam_video.pipeline import segment_video
+    from sam_video.session import Session
+
+_HEAVY = {
+    "Session": "sam_video.session",
+    "load_model": "sam_video.loading",
+    "segment_video": "sam_video.pipeline",
+}
+"""Where those lie that need PyTorch, which takes seconds to import."""
 
 __all__ = [
     "Box",
@@ -50,9 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch, which takes seconds, only when it is asked for."""
-    if name not in ("Session", "load_model", "segment_video"):
+    """Import what needs PyTorch only when it is asked for."""
+    if name not in _HEAVY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sam_video import pipeline  # noqa: PLC0415
-
-    return getattr(pipeline, name)
+    return getattr(import_module(_HEAVY[name]), name)

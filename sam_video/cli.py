@@ -110,7 +110,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         inputs["model"] = default_model()
     request = Request.from_text(inputs)
 
-    from sam_video.pipeline import Session  # noqa: PLC0415
+    from sam_video.session import Session  # noqa: PLC0415
 
     for path in Session().predict(request, arguments.folder):
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a folder's name may be no text

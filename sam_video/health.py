@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import suppress
 
-from sam_video.pipeline import Session
+from sam_video.session import Session
 from sam_video.worker import Worker
 
 PATIENCE_SECONDS = 3.0

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from sam_video.device import default_device, device_errors
 from sam_video.errors import DeviceError
+from sam_video.loading import load_model
 from sam_video.memory import MemoryBatch
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network, load_weights
-from sam_video.pipeline import Session, load_model, segment_video
+from sam_video.pipeline import segment_video
 from sam_video.request import Request
 from sam_video.segmenter import ImageFeatures
+from sam_video.session import Session
 from sam_video.types import Click, ObjectPrompt
 from tests.clips import draw_clip
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam_video import pipeline
 from sam_video.audio import read_sound
 from sam_video.errors import PromptError, VideoError
 from sam_video.file_reader import FileReader
 from sam_video.limits import MAX_DECODER_BYTES, MAX_STALL_SECONDS
-from sam_video.pipeline import Session
+from sam_video.pipeline import segment_video
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.request import Request
+from sam_video.session import Session
 from sam_video.timeline import Span
 from sam_video.types import Click, FrameSource, ObjectPrompt
 from sam_video.video import open_video
@@ -196,7 +196,8 @@ def test_a_crash_fails_by_the_name_of_the_file(
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
+    for module in ("session", "pipeline"):
+        monkeypatch.setattr(f"sam_video.{module}.load_model", lambda *_, **__: FakeSegmenter())
     return Session()
 
 
@@ -279,7 +280,7 @@ def test_from_python_a_video_is_read_in_a_process_of_its_own(
 ) -> None:
     draw_clip(tmp_path / "clip.mp4", num_frames=60)
     prompts = [ObjectPrompt("disc", 0, (Click(11, 19),))]
-    segment = partial(pipeline.segment_video, tmp_path / "clip.mp4", prompts)
+    segment = partial(segment_video, tmp_path / "clip.mp4", prompts)
     frames = segment(model="pocket")
     next(frames)
     kill_child(signal.SIGSEGV)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from sam_video import health
 from sam_video.health import HealthCheck
-from sam_video.pipeline import Session
+from sam_video.session import Session
 from tests.cog_server import CogServer, wait_for
 from tests.workers import wait_until, worker_threads
 

@@ -19,8 +19,8 @@ import torch
 import sam_video
 from sam_video.checkpoints import CHECKPOINTS, Checkpoint
 from sam_video.network import build_network
-from sam_video.pipeline import Session
 from sam_video.request import Request
+from sam_video.session import Session
 from tests.clips import draw_clip
 from tests.processes import children, open_files
 from tests.workers import Cancelled, cancelled_when, wait_until, worker_threads

@@ -14,8 +14,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam_video.errors import RequestError
-from sam_video.pipeline import Session, segment_video
+from sam_video.pipeline import segment_video
 from sam_video.request import Request
+from sam_video.session import Session
 from sam_video.types import BoolMask, Click, ObjectPrompt
 from tests.alpha_video import decode_alpha
 from tests.clips import draw_clip

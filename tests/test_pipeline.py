@@ -19,13 +19,13 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco_mask
 
-from sam_video import pipeline
 from sam_video.errors import PromptError, VideoError
 from sam_video.file_reader import FileReader
 from sam_video.model import SegmentationModel
 from sam_video.network import build_network
-from sam_video.pipeline import Session, segment_video
+from sam_video.pipeline import queue_size, segment_video
 from sam_video.request import Request
+from sam_video.session import Session
 from sam_video.types import (
     BoolMask,
     Click,
@@ -159,7 +159,7 @@ def test_a_mistake_is_found_before_anything_is_loaded_or_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipeline, "load_model", None)
+    monkeypatch.setattr("sam_video.session.load_model", None)
     folder = tmp_path / "out"
     with pytest.raises(PromptError, match=r"click_frames\[0\] is 12; expected .* 0 to 11"):
         list(Session().predict(request(clip[0], DISC, click_frames="12"), folder))
@@ -181,8 +181,8 @@ def test_a_session_keeps_its_model_until_another_is_asked_for_and_never_holds_tw
         loaded.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(pipeline, "load_model", load)
-    monkeypatch.setattr(pipeline, "resolve_checkpoint", Path)
+    monkeypatch.setattr("sam_video.session.load_model", load)
+    monkeypatch.setattr("sam_video.session.resolve_checkpoint", Path)
     session = Session("tiny")
     for number, name in enumerate(("tiny", "tiny", "small", "tiny")):
         asked = replace(request(path), model=name, end_frame=0)
@@ -243,7 +243,7 @@ def video_cases() -> list[dict[str, str]]:
 def test_every_video_comes_out_as_mask_images(
     row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.session.load_model", lambda *_, **__: FakeSegmenter())
     prompt = request(VIDEOS / row["file"], "[5,5]", output_format="png", output_frame_interval=7)
     files = list(Session().predict(prompt, tmp_path))
     # The animated WebP is one that FFmpeg 5.1, which the index is by, cannot decode.
@@ -266,8 +266,9 @@ class Overlapping:
         self.num_exits = 0
         self.on_write: Callable[[int], None] = lambda index: None
         self.on_read: Callable[[int], None] = lambda index: None
-        monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: FakeSegmenter())
-        monkeypatch.setattr(pipeline, "extra_sinks", lambda *_: [self])
+        for module in ("session", "pipeline"):
+            monkeypatch.setattr(f"sam_video.{module}.load_model", lambda *_, **__: FakeSegmenter())
+        monkeypatch.setattr("sam_video.session.extra_sinks", lambda *_: [self])
         monkeypatch.setattr(FileReader, "open_video", lambda _, path: self._source(path))
 
     def _source(self, path: Path) -> FrameSource:
@@ -398,7 +399,7 @@ def test_fewer_frames_wait_where_they_are_large(
     size: tuple[int, int], bytes_per_pixel: int, expected: int
 ) -> None:
     info = VideoInfo(*size, Fraction(24), None)
-    assert pipeline._queue_size(info, bytes_per_pixel) == expected
+    assert queue_size(info, bytes_per_pixel) == expected
 
 
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "forgotten"])
