@@ -37,10 +37,12 @@ class Batches:
 
     Args:
         size: The most items in a batch.
+        items: What they are, in the plural.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, items: str) -> None:
         self.size = size
+        self._items = items
 
     def compute(self, items: list[T], step: Callable[[list[T]], R]) -> Iterator[tuple[list[T], R]]:
         """Yield the items batch by batch, with what `step` makes of each.
@@ -68,8 +70,9 @@ class Batches:
         torch.cuda.empty_cache()  # of what the failed computation held
         self.size = size // 2
         logger.warning(
-            "the GPU's memory does not suffice for %d objects at a time; going on with %d",
+            "the GPU's memory does not suffice for %d %s at a time; going on with %d",
             size,
+            self._items,
             self.size,
         )
 

@@ -77,7 +77,8 @@ class Tracker:
         self._crew = Crew(self._num_batches, self._share_cores)
         self._resources = ExitStack()
         self._span = MAX_POINTERS
-        self._batches = Batches(MAX_BATCH)
+        self._batches = Batches(MAX_BATCH, "objects")
+        self._image_batches = Batches(segmenter.num_images, "images")
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -194,18 +195,23 @@ class Tracker:
         """Yield frames with their features; None where no object needs them, or memory lacks."""
         self._share_cores()
         with closing(frames):
-            while group := list(islice(frames, self._segmenter.num_images)):
+            while group := list(islice(frames, self._image_batches.size)):
                 yield from zip(group, self._encode(group, objects), strict=True)
 
     def _encode(
         self, frames: list[Frame], objects: list[TrackedObject]
     ) -> list[ImageFeatures | None]:
-        is_needed = [any(o.is_tracked_on(frame.index) for o in objects) for frame in frames]
-        images = [frame.image for frame, needed in zip(frames, is_needed, strict=True) if needed]
-        encode = partial(self._segmenter.encode_images, images)
-        results = result_where_memory_suffices(encode) if images else []
-        encoded = iter(results.pop() if results else [])
-        return [next(encoded, None) if needed else None for needed in is_needed]
+        def encode(batch: list[Frame]) -> list[ImageFeatures]:
+            call = partial(self._segmenter.encode_images, [frame.image for frame in batch])
+            if len(batch) > 1:
+                return call()
+            return [image for images in result_where_memory_suffices(call) for image in images]
+
+        needed = [f for f in frames if any(o.is_tracked_on(f.index) for o in objects)]
+        found: dict[int, ImageFeatures] = {}
+        for batch, images in self._image_batches.compute(needed, encode):
+            found |= zip((frame.index for frame in batch), images, strict=False)
+        return [found.get(frame.index) for frame in frames]
 
     def _advance(
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]

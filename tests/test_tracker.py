@@ -64,15 +64,16 @@ def track(
 
 
 class SmallSegmenter(FakeSegmenter):
-    """One whose memory suffices for a few objects only.
+    """One whose memory suffices for a few objects, or images, only.
 
     Args:
         verb: The method that runs out of memory.
-        most: How many objects it has memory for.
+        most: How many objects or images it has memory for.
+        num_images: That it is given at a time.
     """
 
-    def __init__(self, verb: str, most: int) -> None:
-        super().__init__()
+    def __init__(self, verb: str, most: int, num_images: int = 1) -> None:
+        super().__init__(num_images=num_images)
         self.num_refused = 0
         """How often memory did not suffice."""
         whole = getattr(self, verb)
@@ -202,6 +203,15 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
     monkeypatch.setattr(segmenter, "encode_images", encode_alone)
     for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
         assert (one.objects[0].mask == other.objects[0].mask).all()
+
+
+def test_fewer_images_are_encoded_at_a_time_once_memory_did_not_suffice() -> None:
+    expected = track([click(0, 0)])
+    segmenter = SmallSegmenter("encode_images", most=2, num_images=6)
+    for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
+        assert (one.objects[0].mask == other.objects[0].mask).all()
+    assert segmenter.num_refused == 1
+    assert segmenter.encoded == [1, 5, 2, 2, 1, 2, 2]
 
 
 def test_memory_that_does_not_suffice_for_one_object_fails() -> None:
