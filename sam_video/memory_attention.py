@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sam_video.attention import Rotation, attend, attend_one, to_tokens
+from sam_video.attention import Rotation, attend, attend_one, room_for_scores, to_tokens
 from sam_video.attention_choice import fastest_attention
 from sam_video.cuda_graphs import Replayed, recorder_for
 from sam_video.memory import MemoryBatch
@@ -101,10 +101,11 @@ class MemoryAttention:
         def average(number: int, queries: Tensor) -> Tensor:
             """Attend object by object, so that scores stay in the caches."""
             averages = values.new_empty(len(values), *queries.shape[1:-1], self._width)
+            scores = room_for_scores(queries.shape[1], values)
             rows = zip(memory.maps, memory.slots, pointer_keys[number], strict=True)
             for row, (maps, slots, own) in enumerate(rows):
                 keys = self._keys(number, maps, slots, own)
-                attend_one(queries[row % len(queries)], keys, values[row], averages[row])
+                attend_one(queries[row % len(queries)], keys, values[row], averages[row], scores)
             return averages
 
         return self._inform(features, average)
