@@ -29,6 +29,7 @@ from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 IMAGES_PER_CALL = 4
 """Frames that a GPU encodes at a time."""
+_LARGE_INPUT = 512
 _LOGIT_LIMIT = 32.0
 
 
@@ -86,6 +87,15 @@ class SegmentationModel:
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16
         )
+
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether it is worth encoding the next frames in a thread, beside the tracking.
+
+        Not on a CPU with a large network: its operations divide well among all cores, and encoding
+        takes much longer than tracking, or much less, so that one of two threads would wait.
+        """
+        return self.device.type == "cuda" or self._size < _LARGE_INPUT
 
     @property
     def num_images(self) -> int:

@@ -60,6 +60,11 @@ class Segmenter(Protocol):
         ...
 
     @property
+    def encodes_ahead(self) -> bool:
+        """Whether it is worth encoding the next frames in a thread, beside the tracking."""
+        ...
+
+    @property
     def num_images(self) -> int:
         """How many frames it is worth encoding at a time."""
         ...

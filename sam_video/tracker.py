@@ -6,9 +6,9 @@ disk; then all objects are tracked forward and every frame is yielded, in order.
 influence one another, and the forward pass does not depend on the backward one. Nothing is kept in
 memory per frame of the video.
 
-Threads share the work: one encodes the images of the frames ahead, others track parts of the
-objects side by side. Where the GPU's memory does not suffice, fewer objects are tracked at a time,
-and images are not encoded ahead.
+Threads share the work: one encodes the images of the frames ahead, if that is worth it, others
+track parts of the objects side by side. Where the GPU's memory does not suffice, fewer objects are
+tracked at a time, and images are not encoded ahead.
 """
 
 import math
@@ -73,7 +73,9 @@ class Tracker:
         self._with_confidences = with_confidences
         self._spool = MaskSpool()
         self._num_batches = max(1, min(self.num_objects, segmenter.num_workers))
-        self._share_cores = partial(segmenter.share_cores, 1 + self._num_batches)
+        self._share_cores = partial(
+            segmenter.share_cores, self._num_batches + segmenter.encodes_ahead
+        )
         self._crew = Crew(self._num_batches, self._share_cores)
         self._resources = ExitStack()
         self._span = MAX_POINTERS
@@ -175,7 +177,9 @@ class Tracker:
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
     ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
         """Yield each frame with the masks of those objects that are on it."""
-        encoded = ahead(self._encoded(frames, objects), ENCODED_AHEAD)
+        encoded = self._encoded(frames, objects)
+        if self._segmenter.encodes_ahead:
+            encoded = ahead(encoded, ENCODED_AHEAD)
         for frame, encoded_image in self._resources.enter_context(closing(encoded)):
             masks: list[ObjectMask] = []
             others = []
@@ -193,7 +197,8 @@ class Tracker:
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
     ) -> Generator[tuple[Frame, ImageFeatures | None], None, None]:
         """Yield frames with their features; None where no object needs them, or memory lacks."""
-        self._share_cores()
+        if self._segmenter.encodes_ahead:
+            self._share_cores()
         with closing(frames):
             while group := list(islice(frames, self._image_batches.size)):
                 yield from zip(group, self._encode(group, objects), strict=True)

@@ -17,8 +17,11 @@ class FakeSegmenter:
     It keeps a record of the batches that it was asked to track, for tests to look at.
     """
 
-    def __init__(self, num_workers: int = 1, num_images: int = 1) -> None:
+    def __init__(
+        self, num_workers: int = 1, num_images: int = 1, *, encodes_ahead: bool = True
+    ) -> None:
         self.num_workers, self.num_images = num_workers, num_images
+        self.encodes_ahead = encodes_ahead
         self.batches: list[tuple[int, int, int]] = []
         """Objects, mask memories and pointers of each call of `with_memory`."""
         self.encoded: list[int] = []

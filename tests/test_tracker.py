@@ -238,6 +238,15 @@ def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
     assert max(segmenter.encoded) <= num_images
 
 
+def test_frames_may_be_encoded_one_by_one_as_they_are_tracked() -> None:
+    prompts = [click(0, 1), click(1, 6)]
+    expected = track(prompts, num_frames=9)
+    segmenter = FakeSegmenter(encodes_ahead=False)
+    for one, other in zip(expected, track(prompts, num_frames=9, segmenter=segmenter), strict=True):
+        for mask, same in zip(one.objects, other.objects, strict=True):
+            assert (mask.mask == same.mask).all()
+
+
 def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:
     segmenter = FakeSegmenter()
     track([click(0, 8)], num_frames=10, backward=False, segmenter=segmenter)
