@@ -8,6 +8,7 @@ import ast
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 PREDICT = Path(__file__).parents[1] / "predict.py"
@@ -19,6 +20,8 @@ _TYPES: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
     "bool": {"type": "boolean"},
 }
+_PARSING = Lock()
+"""Python 3.11 may fail where several threads parse at a time (python/cpython#106905)."""
 _RANGE_KEYS = {"ge": "minimum", "le": "maximum"}
 
 
@@ -94,7 +97,8 @@ def openapi_schema(source: str) -> dict[str, Any]:
 
 def write_schema(project: Path) -> None:
     """Put the schema of a project's predict.py where Cog's server looks for it."""
-    schema = openapi_schema((project / "predict.py").read_text())
+    with _PARSING:
+        schema = openapi_schema((project / "predict.py").read_text())
     path = project / ".cog" / "openapi_schema.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(schema))
