@@ -34,7 +34,7 @@ def load_model(
         model = SegmentationModel(network)
     if model.device.type == "cpu" and name != "pocket":
         logger.warning(
-            "%s runs on the CPU, where a frame takes seconds, with large more than ten: no GPU is"
+            "%s runs on the CPU, where a frame takes seconds, with large about eight: no GPU is"
             " found (Docker needs `--gpus all`)",
             name,
         )
