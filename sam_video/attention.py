@@ -85,12 +85,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
     """Return memory for `attend_one` to work in, for the values `(N, K, D)` of any N objects.
 
-    Having it anew for every object takes a tenth of the time of their attention.
+    Having it anew for every object takes up to a tenth of the time of their attention.
     """
     num_keys = values.shape[1]
     if attends_in_blocks(num_keys, values.dtype):
         return values.new_empty(min(QUERIES_PER_BLOCK, num_queries), KEYS_PER_BLOCK)
-    rows = max(LEAST_ROWS, SCORES_PER_CHUNK // max(1, num_keys))
+    rows = max(LEAST_ROWS, SCORES_PER_CHUNK // num_keys)
     return values.new_empty(min(rows, num_queries), num_keys)
 
 

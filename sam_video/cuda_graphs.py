@@ -94,7 +94,7 @@ class Replayed:
         try:
             outputs, replay = record(lambda: self._function(*places))
             recording = Recording(places, outputs, replay)
-            is_right = all(map(_is_close, recording(inputs), known))
+            is_right = all(map(is_close, recording(inputs), known))
         except RuntimeError as error:
             logger.warning("work on the GPU cannot be recorded (%s); tracking is slower", error)
             self._record = None
@@ -123,6 +123,7 @@ def record_cuda_graph(call: Callable[[], Tensors]) -> tuple[Tensors, Callable[[]
     return outputs, graph.replay
 
 
-def _is_close(replayed: Tensor, known: Tensor) -> bool:
-    limit = TOLERANCE * known.abs().max()
-    return bool(((replayed - known).abs() <= limit).all())
+def is_close(found: Tensor, known: Tensor, tolerance: float = TOLERANCE) -> bool:
+    """Tell whether results differ by no more than a share of the largest known number."""
+    limit = tolerance * known.abs().max()
+    return bool(((found - known).abs() <= limit).all())

@@ -30,6 +30,7 @@ from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 IMAGES_PER_CALL = 4
 """Frames that a GPU encodes at a time."""
 _LARGE_INPUT = 512
+"""Pixels along a side, from which a network's operations divide well among a CPU's cores."""
 _LOGIT_LIMIT = 32.0
 
 

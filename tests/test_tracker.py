@@ -96,6 +96,14 @@ def assert_follows(frames: list[MaskFrame], object_id: str, row: int) -> None:
                 assert (found.mask == truth(masks.frame.index, row)).all()
 
 
+def assert_same(frames: list[MaskFrame], expected: list[MaskFrame]) -> None:
+    """Check that every frame has the same objects with the same masks."""
+    for masks, others in zip(frames, expected, strict=True):
+        for one, other in zip(masks.objects, others.objects, strict=True):
+            assert one.object_id == other.object_id
+            assert (one.mask == other.mask).all()
+
+
 def test_an_object_is_followed_from_one_click() -> None:
     frames = track([click(0, 0)])
     assert [masks.frame.index for masks in frames] == list(range(10))
@@ -201,15 +209,13 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
         return encode(images)
 
     monkeypatch.setattr(segmenter, "encode_images", encode_alone)
-    for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
-        assert (one.objects[0].mask == other.objects[0].mask).all()
+    assert_same(track([click(0, 0)], segmenter=segmenter), expected)
 
 
 def test_fewer_images_are_encoded_at_a_time_once_memory_did_not_suffice() -> None:
     expected = track([click(0, 0)])
     segmenter = SmallSegmenter("encode_images", most=2, num_images=6)
-    for one, other in zip(expected, track([click(0, 0)], segmenter=segmenter), strict=True):
-        assert (one.objects[0].mask == other.objects[0].mask).all()
+    assert_same(track([click(0, 0)], segmenter=segmenter), expected)
     assert segmenter.num_refused == 1
     assert segmenter.encoded == [1, 5, 2, 2, 1, 2, 2]
 
@@ -230,10 +236,7 @@ def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
     segmenter = FakeSegmenter(num_images=num_images)
-    for one, other in zip(expected, track(prompts, num_frames=9, segmenter=segmenter), strict=True):
-        assert [found.object_id for found in one.objects] == [o.object_id for o in other.objects]
-        for mask, same in zip(one.objects, other.objects, strict=True):
-            assert (mask.mask == same.mask).all()
+    assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
     assert max(segmenter.encoded) > 1
     assert max(segmenter.encoded) <= num_images
 
@@ -242,9 +245,7 @@ def test_frames_may_be_encoded_one_by_one_as_they_are_tracked() -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
     segmenter = FakeSegmenter(encodes_ahead=False)
-    for one, other in zip(expected, track(prompts, num_frames=9, segmenter=segmenter), strict=True):
-        for mask, same in zip(one.objects, other.objects, strict=True):
-            assert (mask.mask == same.mask).all()
+    assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
 
 
 def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:

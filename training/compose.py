@@ -100,8 +100,7 @@ def _set_free(rng: np.random.Generator, base: Layer, *, pace: float, length: int
 
     Unlike one cut out elsewhere it has the light, the colours and the edges of what is around it.
     """
-    counts = np.bincount(base.labels.ravel(), minlength=256)[:OTHER]
-    counts[0] = 0
+    counts = _object_sizes(base.labels)
     labels = np.flatnonzero((counts > 0) & (counts < _MAX_FREE_SHARE * base.labels.size))
     if length == 1 or len(labels) == 0:
         return [base]
@@ -162,10 +161,16 @@ def _draw_cutout(rng: np.random.Generator, photos: PhotoLibrary | None) -> Cutou
     return photo.image[window], cover[window]
 
 
-def _draw_targets(rng: np.random.Generator, labels: LabelMap, most: int) -> tuple[int, ...]:
-    """Draw objects that are well visible, larger ones somewhat more often."""
+def _object_sizes(labels: LabelMap) -> npt.NDArray[np.intp]:
+    """Return how many pixels each label has, by the label; 0 for the background."""
     counts = np.bincount(labels.ravel(), minlength=256)[:OTHER]
     counts[0] = 0
+    return counts
+
+
+def _draw_targets(rng: np.random.Generator, labels: LabelMap, most: int) -> tuple[int, ...]:
+    """Draw objects that are well visible, larger ones somewhat more often."""
+    counts = _object_sizes(labels)
     visible = np.flatnonzero(counts >= _MIN_TARGET_SHARE * labels.size)
     if len(visible) == 0:
         return ()

@@ -1,6 +1,7 @@
 """The layers of a composed clip and how they are painted into frames."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,8 +51,12 @@ def _paste(layer: Layer, image: RGBImage, labels: LabelMap, frame_index: int) ->
     pixels = _sample(layer.image, grid[window], border=cv2.BORDER_REFLECT_101)
     labels[cover > 127] = layer.labels.max()
     weight = cv2.GaussianBlur(cover, (3, 3), 0)[window].astype(np.float32)[..., None] / 255
-    under = image[window]
-    image[window] = (under + (np.float32(pixels) - under) * weight).astype(np.uint8)
+    image[window] = _blend(image[window], pixels, weight)
+
+
+def _blend(under: RGBImage, over: RGBImage, weight: npt.NDArray[Any]) -> RGBImage:
+    """Mix two pictures by the share of the upper one, `(H, W, 1)`."""
+    return np.asarray(under + (np.float32(over) - under) * weight, dtype=np.uint8)
 
 
 def fill(image: RGBImage, hole: npt.NDArray[np.uint8]) -> RGBImage:
@@ -63,8 +68,8 @@ def fill(image: RGBImage, hole: npt.NDArray[np.uint8]) -> RGBImage:
     small_hole = cv2.resize(255 * wider, small_wh, interpolation=cv2.INTER_AREA) > 0
     filled = cv2.inpaint(small, small_hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
     weight = cv2.GaussianBlur(wider.astype(np.float32), (7, 7), 0)[..., None]
-    smooth = np.float32(cv2.resize(filled, (width, height)))
-    return (image + (smooth - image) * weight).astype(np.uint8)
+    smooth = np.asarray(cv2.resize(filled, (width, height)), dtype=np.uint8)
+    return _blend(image, smooth, weight)
 
 
 def _sample(
