@@ -87,9 +87,9 @@ class Predictor(BasePredictor):
         inputs["input_video"] = Path(str(input_video))  # Cog hands over as text what is no URL
         inputs["mask_prompts"] = Path(str(mask_prompts)) if mask_prompts else None
         request = Request(**inputs)
-        self.output.cleanup()  # only now: Cog reads files after it has been given them
-        self.output = TemporaryDirectory(prefix="sam_video_")
         try:
+            self.output.cleanup()  # only now: Cog reads files after it has been given them
+            self.output = TemporaryDirectory(prefix="sam_video_")
             yield from self.session.predict(request, Path(self.output.name))
         except BaseException as error:  # Cog cancels with one that is no Exception
             self.output.cleanup()

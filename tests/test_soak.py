@@ -148,8 +148,11 @@ def test_nothing_grows_and_nothing_is_left_after_many_predictions(
 def run(server: CogServer, case: Case) -> list[str]:
     """Run a prediction to its end and return its files."""
     if case.status == "canceled":
+        before = server.written_files()
         with server.running(**case.inputs) as prediction:
-            wait_for(lambda: prediction.answer.done() or server.written_files(), "an output")
+            wait_for(
+                lambda: prediction.answer.done() or server.written_files() - before, "an output"
+            )
             prediction.cancel()
             return []
     status, answer = server.predict(**case.inputs)
