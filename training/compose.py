@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sam_video.types import RGBImage
 from training.layers import Layer, fill, paint_frame
 from training.lighting import draw_lighting, tint
-from training.motion import camera_path, smooth_walk, sprite_path
+from training.motion import camera_path, sprite_path
 from training.photos import IGNORE, OTHER, LabelMap, PhotoLibrary
 from training.shapes import draw_shape, draw_texture
 
@@ -106,11 +106,11 @@ def _set_free(rng: np.random.Generator, base: Layer, *, pace: float, length: int
         return [base]
     label = np.uint8(rng.choice(labels))
     cover = (base.labels == label).astype(np.uint8)
-    *_, width, height = cv2.boundingRect(cover)
-    walk = [smooth_walk(rng, length, pace * 0.3 * side) for side in (width, height)]
-    placement = replace(base.placement, focus=base.placement.focus + np.stack(walk, axis=1))
-    bend = _draw_ripple(rng, width, 0.06)
-    free = Layer(base.image, cover * label, placement, *bend)
+    x, y, width, height = cv2.boundingRect(cover)
+    placement = base.placement.around(np.array([x + width / 2, y + height / 2]))
+    reach = pace * 0.3 * np.array([width, height]) / np.abs(placement.step[0])
+    moved = placement.moved(rng, reach, pace)
+    free = Layer(base.image, cover * label, moved, *_draw_ripple(rng, width, 0.06))
     rest = replace(base, image=fill(base.image, cover), labels=base.labels * (1 - cover))
     return [rest, free]
 

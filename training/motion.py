@@ -1,6 +1,6 @@
 """Smooth random motion: where a layer of a composed clip lies on every frame."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,33 @@ class Placement:
         linear = np.diag(self.step[frame_index]) @ turn @ slant
         offset = self.focus[frame_index] - linear @ self.anchor[frame_index]
         return np.column_stack([linear, offset])
+
+    def around(self, point: Floats) -> "Placement":
+        """Return the same placement with a point (x, y) of the layer as its focus on all frames."""
+        anchor = []
+        for frame_index in range(len(self.angle)):
+            matrix = self.matrix(frame_index)
+            anchor.append(np.linalg.solve(matrix[:, :2], point - matrix[:, 2]))
+        return replace(self, focus=np.tile(point, (len(anchor), 1)), anchor=np.stack(anchor))
+
+    def moved(self, rng: np.random.Generator, reach: Floats, pace: float) -> "Placement":
+        """Let a layer move on its own: travel, come nearer, turn to the side, tilt and lean.
+
+        Args:
+            rng: Draws the movement.
+            reach: How far it travels in x and y, in pixels of the frame.
+            pace: Amount of all other motion; 0 is none.
+        """
+        length = len(self.angle)
+        travel = np.stack([smooth_walk(rng, length, side) for side in reach], axis=1)
+        growth, turn = (np.exp(smooth_walk(rng, length, pace * most)) for most in (0.3, 0.15))
+        return replace(
+            self,
+            anchor=self.anchor + travel,
+            step=self.step * growth[:, None] * np.stack([turn, np.ones(length)], axis=1),
+            angle=self.angle + smooth_walk(rng, length, pace * 0.25),
+            shear=self.shear + smooth_walk(rng, length, pace * 0.15),
+        )
 
 
 def camera_path(
@@ -101,17 +128,12 @@ def sprite_path(
     step = np.sqrt(sprite_hw[0] * sprite_hw[1]) / wanted
     squeeze = np.exp(rng.uniform(-0.1, 0.35) / 2)
     mirror = np.array([rng.choice([-1, 1]) * squeeze, 1 / squeeze])
-    growth = np.exp(smooth_walk(rng, length, pace * 0.3))
-    return Placement(
+    start = Placement(
         focus=np.full((length, 2), np.array(sprite_hw[::-1]) / 2),
-        anchor=_sprite_anchors(rng, length, size, pace),
-        step=(step * growth)[:, None] * mirror,
-        angle=rng.normal(0, 0.15) + smooth_walk(rng, length, pace * 0.25),
-        shear=rng.normal(0, 0.05) + smooth_walk(rng, length, pace * 0.08),
+        anchor=np.tile(rng.uniform(0.1, 0.9, 2) * size, (length, 1)),
+        step=np.tile(step * mirror, (length, 1)),
+        angle=np.full(length, rng.normal(0, 0.15)),
+        shear=np.full(length, rng.normal(0, 0.05)),
     )
-
-
-def _sprite_anchors(rng: np.random.Generator, length: int, size: int, pace: float) -> Floats:
     reach = size * pace * (0.9 if rng.random() < 0.35 else 0.3)
-    start = rng.uniform(0.1, 0.9, 2) * size
-    return start + np.stack([smooth_walk(rng, length, reach) for _ in range(2)], axis=1)
+    return start.moved(rng, np.array([reach, reach]), pace)

@@ -40,10 +40,10 @@ STAGES = {
     ),
     "clips": Stage(
         shapes=(
-            ClipShape(clips=6, length=1, share=0.3),
+            ClipShape(clips=6, length=1, share=0.2),
             ClipShape(clips=2, length=4, share=0.3, max_targets=3),
-            ClipShape(clips=1, length=8, share=0.2, max_targets=3),
-            ClipShape(clips=1, length=20, burn_in=16, share=0.2, max_targets=3),
+            ClipShape(clips=1, length=8, share=0.25, max_targets=3),
+            ClipShape(clips=1, length=20, burn_in=16, share=0.25, max_targets=3),
         ),
         learning_rate=3e-4,
         adapts_norms=False,
