@@ -157,8 +157,8 @@ POINTS: dict[str, tuple[Callable[[Path], dict[str, Any]], Callable[[CogServer], 
 }
 """Inputs, and how it shows that the prediction has got there.
 
-A prediction starts with removing the last one's files. Before that, Cog fetches its inputs, and what
-is cancelled then leaves Cog's own copy of an input behind.
+A prediction starts with removing the last one's files. Before that, Cog fetches its inputs, and
+what is cancelled then leaves Cog's own copy of an input behind.
 """
 
 
