@@ -16,6 +16,9 @@ from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_att
 from sam_video.attention import to_tokens
 from sam_video.segmenter import ImageFeatures
 
+FEW_TOKENS = 16
+"""Up to so many, that is but for frames with many clicks, the image attends to all at once."""
+
 
 class MaskDecoder:
     """Predicts masks from informed features and embedded prompts.
@@ -164,7 +167,8 @@ class TwoWayLayer:
         queries = block.norm2(queries + to_image.out_proj(heads))
         queries = block.norm3(queries + block.mlp(queries))
         token_keys, token_values = to_tokens.k_proj(queries + points), to_tokens.v_proj(queries)
-        heads = attend_in_heads(image_queries, token_keys, token_values, to_tokens.num_heads)
+        attend = attend_to_few if len(token_keys[0]) <= FEW_TOKENS else attend_in_heads
+        heads = attend(image_queries, token_keys, token_values, to_tokens.num_heads)
         weight, bias = self._output
         return queries, block.norm4(keys + linear(heads.to(weight.dtype), weight, bias))
 
@@ -220,3 +224,17 @@ def attend_in_heads(queries: Tensor, keys: Tensor, values: Tensor, num_heads: in
     """Attend by several heads: `(N, Q, C)`, `(N, K, C)`, `(N, K, C)` to `(N, Q, C)`."""
     heads = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
     return scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+
+
+def attend_to_few(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
+    """Do as `attend_in_heads`, in two matrix products for all heads, where there are few keys.
+
+    Each head's keys get a row of their own, with 0 in the channels of the other heads.
+    """
+    _, count, channels = keys.shape
+    size = channels // num_heads
+    own = torch.eye(num_heads, device=keys.device).repeat_interleave(size, dim=1)
+    by_head, values_by_head = ((x[:, :, None] * own).flatten(1, 2) for x in (keys, values))
+    scores = (by_head * size**-0.5) @ queries.mT
+    weights = scores.unflatten(1, (count, num_heads)).softmax(dim=1).flatten(1, 2)
+    return weights.mT @ values_by_head

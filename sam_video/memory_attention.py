@@ -69,16 +69,16 @@ class MemoryAttention:
         self._inform_batch = Replayed(self._inform_on_gpu, recorder_for(device))
 
     def remember(self, maps: Tensor) -> Tensor:
-        """Lay out mask memories `(N, h, w, 64)` as `(N, h w, 64 + L C)` for this class to read.
+        """Lay out mask memories `(N, h, w, 64)` as `(N, h w 64 + L h w C)` for this class to read.
 
-        The numbers after the first 64 are the rotated keys of the L layers, without a temporal
-        position. A CPU keeps them where they are small, and else has none: `(N, h w, 64)`.
+        After them come the rotated keys of the L layers, without a temporal position. A CPU keeps
+        them where they are small, and else has none: `(N, h w 64)`.
         """
         # The official predictor keeps them in bfloat16.
         tokens = maps.flatten(1, 2).bfloat16().to(self._dtype)
-        if not self._keeps_keys:
-            return tokens
-        return torch.cat([tokens, *(layer.map_keys(tokens) for layer in self._layers)], dim=-1)
+        layers = self._layers if self._keeps_keys else []
+        parts = [tokens, *(layer.map_keys(tokens) for layer in layers)]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
 
     def __call__(self, features: Tensor, memory: MemoryBatch, span: int) -> Tensor:
         """Return `(N, C, h, w)` features informed by the memories of N objects.
@@ -136,7 +136,7 @@ class MemoryAttention:
     def _values(self, memory: MemoryBatch, pointers: Tensor) -> Tensor:
         """Return `(N, K, 64)`: the maps of each object, one after the other, and its pointers."""
         rows = [
-            torch.cat([*(m[:, : self._width] for m in maps), own], dim=0)
+            torch.cat([*(self._memory_tokens(one) for one in maps), own], dim=0)
             for maps, own in zip(memory.maps, pointers, strict=True)
         ]
         return torch.stack(rows)
@@ -153,14 +153,20 @@ class MemoryAttention:
         layer, (area, channels) = self._layers[number], self._positions.shape[1:]
         keys = pointer_keys.new_empty(len(maps) * area + len(pointer_keys), channels)
         keys[len(maps) * area :] = pointer_keys
-        first = self._width + number * channels
+        first = area * (self._width + number * channels)
         for place, (one, slot) in enumerate(zip(maps, slots, strict=True)):
             out = keys[place * area : (place + 1) * area]
             if self._keeps_keys:
-                torch.add(one[:, first : first + channels], layer.time_keys[slot], out=out)
+                kept = one[first : first + area * channels].view(area, channels)
+                torch.add(kept, layer.time_keys[slot], out=out)
             else:
-                out.copy_(layer.map_keys(one, slot))
+                out.copy_(layer.map_keys(self._memory_tokens(one), slot))
         return keys
+
+    def _memory_tokens(self, one: Tensor) -> Tensor:
+        """Return a mask memory itself, `(h w, 64)`, of what `remember` laid out."""
+        area = self._positions.shape[1]
+        return one[: area * self._width].view(area, self._width)
 
     def _pointer_tokens(self, memory: MemoryBatch, span: int) -> tuple[Tensor, Tensor]:
         """Split pointers into `(N, P C/64, 64)` tokens and give their positions in time."""
