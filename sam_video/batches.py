@@ -4,7 +4,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -22,14 +21,6 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     for item in items:
         groups[key(item)].append(item)
     return groups
-
-
-def batches(items: Iterable[T], key: Callable[[T], Hashable], size: int) -> Iterator[list[T]]:
-    """Yield the items with equal keys together, `size` at most at a time."""
-    for group in grouped(items, key).values():
-        remaining = iter(group)
-        while batch := list(islice(remaining, size)):
-            yield batch
 
 
 class Batches:

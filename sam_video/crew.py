@@ -1,4 +1,4 @@
-"""Calls that run side by side in threads."""
+"""Calls that run side by side, each thread its own in their order."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -38,7 +38,7 @@ class Pending(Generic[T]):
 
 
 class Crew:
-    """Threads that make calls in the order in which they come, as many at a time as it has.
+    """Threads, each of which makes the calls that are given to it in the order in which they come.
 
     A context manager: leaving it ends the threads, and drops the calls that no thread has begun.
     They also end when this is forgotten.
@@ -50,8 +50,8 @@ class Crew:
 
     def __init__(self, size: int, prepare: Callable[[], None] = lambda: None) -> None:
         assert size > 0, size
-        self._calls: SimpleQueue[Pending[Any] | None] = SimpleQueue()
-        self._workers = [_worker(self._calls, prepare) for _ in range(size)]
+        self._calls: list[SimpleQueue[Pending[Any] | None]] = [SimpleQueue() for _ in range(size)]
+        self._workers = [_worker(calls, prepare) for calls in self._calls]
 
     def __enter__(self) -> Self:
         for worker in self._workers:
@@ -68,15 +68,14 @@ class Crew:
             self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
-        for worker in self._workers:
+        for worker, calls in zip(self._workers, self._calls, strict=True):
             worker.is_stopping = True
-        for _ in self._workers:
-            self._calls.put(None)  # wakes one that waits
+            calls.put(None)  # wakes one that waits
 
-    def submit(self, call: Callable[[], T]) -> Pending[T]:
-        """Have a thread make a call as soon as one is free."""
+    def submit(self, number: int, call: Callable[[], T]) -> Pending[T]:
+        """Have the thread of this number, from 0, make a call after those before it."""
         pending = Pending(call)
-        self._calls.put(pending)
+        self._calls[number].put(pending)
         return pending
 
 

@@ -236,5 +236,5 @@ def attend_to_few(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int)
     own = torch.eye(num_heads, device=keys.device).repeat_interleave(size, dim=1)
     by_head, values_by_head = ((x[:, :, None] * own).flatten(1, 2) for x in (keys, values))
     scores = (by_head * size**-0.5) @ queries.mT
-    weights = scores.unflatten(1, (count, num_heads)).softmax(dim=1).flatten(1, 2)
-    return weights.mT @ values_by_head
+    weights: Tensor = scores.unflatten(1, (count, num_heads)).softmax(dim=1)
+    return weights.flatten(1, 2).mT @ values_by_head

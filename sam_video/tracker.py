@@ -6,8 +6,9 @@ disk; then all objects are tracked forward and every frame is yielded, in order.
 influence one another, and the forward pass does not depend on the backward one. Nothing is kept in
 memory per frame of the video.
 
-Threads share the work: one encodes the images of the frames ahead, if that is worth it, others
-track parts of the objects side by side. Where the GPU's memory does not suffice, fewer objects are
+Threads share the work: one encodes the images of the frames ahead, if that is worth it, and others
+have a team of the objects each; these wait neither for one another nor for what is done with the
+masks, but for a few frames at most. Where the GPU's memory does not suffice, fewer objects are
 tracked at a time, and images are not encoded ahead.
 """
 
@@ -17,13 +18,13 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import islice, starmap
 from typing import Self
 
 from torch import Tensor
 
-from sam_video.batches import Batches, batches, grouped, result_where_memory_suffices
-from sam_video.crew import Crew
+from sam_video.batches import Batches, grouped, result_where_memory_suffices
+from sam_video.crew import Crew, Pending
 from sam_video.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
 from sam_video.prompts import frame_outside_error
 from sam_video.read_ahead import ahead
@@ -43,8 +44,9 @@ from sam_video.types import (
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""
 
-ENCODED_AHEAD = 2
-"""Frames whose images are encoded, or being encoded, while the one before them is tracked."""
+MAX_AHEAD, MAX_BYTES_AHEAD = 2, 64 * 2**20
+"""Frames that may be encoded and tracked while the masks of the one before them are made use of;
+only one where the masks of a frame have more bytes than that."""
 
 
 class Tracker:
@@ -72,11 +74,13 @@ class Tracker:
         self._objects = self._tracked_objects(prompts)
         self._with_confidences = with_confidences
         self._spool = MaskSpool()
-        self._num_batches = max(1, min(self.num_objects, segmenter.num_workers))
+        self._num_teams = max(1, min(self.num_objects, segmenter.num_workers))
         self._share_cores = partial(
-            segmenter.share_cores, self._num_batches + segmenter.encodes_ahead
+            segmenter.share_cores, self._num_teams + segmenter.encodes_ahead
         )
-        self._crew = Crew(self._num_batches, self._share_cores)
+        self._crew = Crew(self._num_teams, self._share_cores)
+        is_large = self.num_objects * math.prod(self._hw) > MAX_BYTES_AHEAD
+        self._num_ahead = 1 if is_large else MAX_AHEAD
         self._resources = ExitStack()
         self._span = MAX_POINTERS
         self._batches = Batches(MAX_BATCH, "objects")
@@ -177,35 +181,35 @@ class Tracker:
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
     ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
         """Yield each frame with the masks of those objects that are on it."""
-        encoded = self._encoded(frames, objects)
+        begun = self._begun(frames, objects)
         if self._segmenter.encodes_ahead:
-            encoded = ahead(encoded, ENCODED_AHEAD)
-        for frame, encoded_image in self._resources.enter_context(closing(encoded)):
-            masks: list[ObjectMask] = []
-            others = []
-            for tracked in objects:
-                if (prediction := tracked.predictions.pop(frame.index, None)) is not None:
-                    masks += self._object_masks([tracked], prediction)
-                elif tracked.is_on(frame.index):
-                    others.append(tracked)
-            if others:
-                image = encoded_image or self._segmenter.encode_images([frame.image])[0]
-                masks += self._advance(frame.index, image, others)
-            yield frame, masks
+            begun = ahead(begun, self._num_ahead)
+        for frame, calls in self._resources.enter_context(closing(begun)):
+            yield frame, [mask for call in calls for mask in call.result()]
 
-    def _encoded(
+    def _begun(
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
-    ) -> Generator[tuple[Frame, ImageFeatures | None], None, None]:
-        """Yield frames with their features; None where no object needs them, or memory lacks."""
+    ) -> Generator[tuple[Frame, list[Pending[list[ObjectMask]]]], None, None]:
+        """Yield each frame once it is encoded, and what each team is to make of it."""
         if self._segmenter.encodes_ahead:
             self._share_cores()
+        teams = self._teams(objects)
         with closing(frames):
             while group := list(islice(frames, self._image_batches.size)):
-                yield from zip(group, self._encode(group, objects), strict=True)
+                for frame, image in zip(group, self._encode(group, objects), strict=True):
+                    steps = [partial(self._advance, frame, image, team) for team in teams]
+                    yield frame, list(starmap(self._crew.submit, enumerate(steps)))
+
+    def _teams(self, objects: list[TrackedObject]) -> list[list[TrackedObject]]:
+        """Divide objects among the threads, so that on any frame each has about as many of them."""
+        by_entry = sorted(objects, key=lambda tracked: tracked.first_frame)
+        return [by_entry[number :: self._num_teams] for number in range(self._num_teams)]
 
     def _encode(
         self, frames: list[Frame], objects: list[TrackedObject]
     ) -> list[ImageFeatures | None]:
+        """Return the features of frames; None where no object needs them, or memory lacks."""
+
         def encode(batch: list[Frame]) -> list[ImageFeatures]:
             call = partial(self._segmenter.encode_images, [frame.image for frame in batch])
             if len(batch) > 1:
@@ -219,35 +223,34 @@ class Tracker:
         return [found.get(frame.index) for frame in frames]
 
     def _advance(
-        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
+        self, frame: Frame, image: ImageFeatures | None, team: list[TrackedObject]
     ) -> list[ObjectMask]:
-        """Track objects on to a frame, in batches side by side.
+        """Track those of a team that are on a frame, or take what their prompts there gave."""
+        time = frame.index
+        masks: list[ObjectMask] = []
+        others = []
+        for tracked in team:
+            if (prediction := tracked.predictions.pop(time, None)) is not None:
+                masks += self._object_masks([tracked], prediction)
+            elif tracked.is_on(time):
+                others.append(tracked)
+        if not others:
+            return masks
+        features = image or self._segmenter.encode_images([frame.image])[0]
 
-        A batch can share calls: its objects have equal banks, and equal corrections if any.
-        """
-        size = min(self._batches.size, math.ceil(len(objects) / self._num_batches))
-        calls = [
-            self._crew.submit(partial(self._advance_batch, time, image, batch))
-            for batch in batches(objects, lambda tracked: tracked.shape_at(time), size)
-        ]
-        return [mask for call in calls for mask in call.result()]
-
-    def _advance_batch(
-        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
-    ) -> list[ObjectMask]:
         def step(batch: list[TrackedObject]) -> tuple[list[Memory], list[ObjectMask]]:
-            prediction, memories = self._step(time, image, batch)
+            prediction, memories = self._step(time, features, batch)
             return memories, self._object_masks(batch, prediction)
 
-        found = []
-        for batch, (memories, masks) in self._batches.compute(objects, step):
-            for tracked, memory in zip(batch, memories, strict=True):
-                if time in tracked.corrections:
-                    tracked.bank.add_conditioning(memory)
-                else:
-                    tracked.bank.add_recent(memory)
-            found += masks
-        return found
+        for group in grouped(others, lambda tracked: tracked.shape_at(time)).values():
+            for batch, (memories, found) in self._batches.compute(group, step):
+                for tracked, memory in zip(batch, memories, strict=True):
+                    if time in tracked.corrections:
+                        tracked.bank.add_conditioning(memory)
+                    else:
+                        tracked.bank.add_recent(memory)
+                masks += found
+        return masks
 
     def _step(
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]

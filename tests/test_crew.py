@@ -1,4 +1,4 @@
-"""Calls that run side by side in threads."""
+"""Calls that run side by side, each thread its own in their order."""
 
 import threading
 from functools import partial
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 def test_calls_run_in_other_threads_and_give_their_values() -> None:
     with Crew(2) as crew:
-        calls = [crew.submit(partial(pow, number, 2)) for number in range(10)]
-        ident = crew.submit(threading.get_ident)
+        calls = [crew.submit(number % 2, partial(pow, number, 2)) for number in range(10)]
+        ident = crew.submit(1, threading.get_ident)
         assert [call.result() for call in calls] == [number**2 for number in range(10)]
         assert ident.result() != threading.get_ident()
 
@@ -22,14 +22,20 @@ def test_calls_run_in_other_threads_and_give_their_values() -> None:
 def test_calls_run_side_by_side() -> None:
     meeting = threading.Barrier(3, timeout=60)
     with Crew(3) as crew:
-        calls = [crew.submit(meeting.wait) for _ in range(3)]
+        calls = [crew.submit(number, meeting.wait) for number in range(3)]
         assert sorted(call.result() for call in calls) == [0, 1, 2]
 
 
-def test_a_crew_of_one_makes_calls_in_the_order_in_which_they_come() -> None:
+def test_a_thread_makes_its_calls_in_the_order_in_which_they_come() -> None:
     made: list[int] = []
-    with Crew(1) as crew:
-        calls = [crew.submit(partial(made.append, number)) for number in range(20)]
+    with Crew(2) as crew:
+        held = threading.Event()
+        waiting = crew.submit(0, partial(held.wait, 60))
+        calls = [crew.submit(0, partial(made.append, number)) for number in range(20)]
+        crew.submit(1, lambda: None).result()  # the other thread is free, and takes none of them
+        assert made == []
+        held.set()
+        assert waiting.result()
         for call in calls:
             call.result()
     assert made == list(range(20))
@@ -37,7 +43,7 @@ def test_a_crew_of_one_makes_calls_in_the_order_in_which_they_come() -> None:
 
 def test_an_error_comes_with_the_result_and_the_thread_goes_on() -> None:
     with Crew(1) as crew:
-        failing, fine = crew.submit(partial(int, "?")), crew.submit(partial(int, "7"))
+        failing, fine = crew.submit(0, partial(int, "?")), crew.submit(0, partial(int, "7"))
         with pytest.raises(ValueError, match="invalid literal"):
             failing.result()
         assert fine.result() == 7
@@ -46,7 +52,7 @@ def test_an_error_comes_with_the_result_and_the_thread_goes_on() -> None:
 def test_threads_of_a_crew_that_is_forgotten_end() -> None:
     crew = Crew(2)
     crew.__enter__()
-    assert crew.submit(partial(int, "7")).result() == 7
+    assert crew.submit(1, partial(int, "7")).result() == 7
     del crew
     wait_until(lambda: worker_threads() == [])
 
@@ -54,17 +60,16 @@ def test_threads_of_a_crew_that_is_forgotten_end() -> None:
 def test_threads_are_prepared_before_their_first_call() -> None:
     prepared: set[int] = set()
     with Crew(2, lambda: prepared.add(threading.get_ident())) as crew:
-        idents = {crew.submit(threading.get_ident).result() for _ in range(8)}
-    assert idents <= prepared
-    assert len(prepared) <= 2
+        idents = {crew.submit(n % 2, threading.get_ident).result() for n in range(8)}
+    assert idents == prepared
 
 
 def test_leaving_ends_a_call_that_takes_too_long_and_drops_the_rest() -> None:
     begun = threading.Event()
     made: list[str] = []
     with Crew(1) as crew:
-        crew.submit(begun.set)
-        crew.submit(take_too_long)
-        crew.submit(partial(made.append, "late"))
+        crew.submit(0, begun.set)
+        crew.submit(0, take_too_long)
+        crew.submit(0, partial(made.append, "late"))
         wait_until(begun.is_set)
     assert made == []

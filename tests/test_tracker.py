@@ -11,9 +11,10 @@ import torch
 from sam_video.errors import PromptError
 from sam_video.frames import FrameList
 from sam_video.segmenter import ImageFeatures, Prediction
-from sam_video.tracker import MAX_BATCH, Tracker
+from sam_video.tracker import MAX_AHEAD, MAX_BATCH, Tracker
 from sam_video.types import BoolMask, Click, MaskFrame, ObjectPrompt, RGBImage
 from tests.fake_segmenter import FakeSegmenter
+from tests.workers import wait_until
 
 SIZE = 24
 COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
@@ -158,10 +159,28 @@ def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None
     prompts = [click(row % 3, 0, f"object {row}") for row in range(7)]
     frames = track(prompts, num_frames=4, segmenter=segmenter)
     assert sorted(segmenter.batches) == sorted(
-        (count, age, age) for age in (1, 2, 3) for count in (1, 3, 3)
+        (count, age, age) for age in (1, 2, 3) for count in (2, 2, 3)
     )
     for row in range(7):
         assert_follows(frames, f"object {row}", row % 3)
+
+
+def test_the_threads_have_as_many_objects_each_whenever_these_enter() -> None:
+    segmenter = FakeSegmenter(num_workers=2)
+    prompts = [click(n % 3, 2 * (n % 2), f"object {n}") for n in range(8)]
+    track(prompts, num_frames=5, backward=False, segmenter=segmenter)
+    assert [count for count, _, _ in segmenter.batches] == [2] * 2 * (1 + 1 + 2 + 2)
+
+
+def test_objects_go_on_to_the_next_frame_while_their_masks_are_made_use_of() -> None:
+    segmenter = FakeSegmenter()
+    with Tracker(segmenter, FrameList(clip(9)), [click(0, 0)]) as tracker:
+        tracker.condition()
+        frames = tracker.forward()
+        next(frames)
+        wait_until(lambda: len(segmenter.batches) == MAX_AHEAD)
+        assert next(frames).objects[0].mask.any()
+        wait_until(lambda: len(segmenter.batches) == MAX_AHEAD + 1)
 
 
 @pytest.mark.parametrize(
@@ -202,14 +221,19 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
     expected = track([click(0, 0)])
     caller, segmenter = threading.current_thread(), FakeSegmenter()
     encode = segmenter.encode_images
+    refused: list[threading.Thread] = []
 
-    def encode_alone(images: Sequence[RGBImage]) -> list[ImageFeatures]:
-        if threading.current_thread() is not caller:
+    def encode_again(images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        """Refuse the thread that is first to encode frames ahead."""
+        thread = threading.current_thread()
+        if thread is not caller and (not refused or thread is refused[0]):
+            refused.append(thread)
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return encode(images)
 
-    monkeypatch.setattr(segmenter, "encode_images", encode_alone)
+    monkeypatch.setattr(segmenter, "encode_images", encode_again)
     assert_same(track([click(0, 0)], segmenter=segmenter), expected)
+    assert len(refused) == 9
 
 
 def test_fewer_images_are_encoded_at_a_time_once_memory_did_not_suffice() -> None:
