@@ -37,7 +37,7 @@ class Metrics:
     tracking_seconds: float = 0.0
     """Spent tracking, without what it waited for frames."""
     encoding_seconds: float = 0.0
-    """Spent drawing masks and writing files."""
+    """Spent drawing masks, several frames at a time, and writing files."""
     total_seconds: float = 0.0
     """From the opening of the video to the last file."""
     peak_memory_mb: float = 0.0

@@ -1,23 +1,28 @@
 """Masks are drawn and written while the next ones are tracked."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Self
 
+from sam_video.crew import Crew, Pending
 from sam_video.metrics import Timer
 from sam_video.types import MaskFrame
 from sam_video.worker import POLL_SECONDS, Worker, polled
-from sam_video.writers.sink import Sink
+from sam_video.writers.sink import Sink, Step
 
 
 class WriteBehind:
-    """Hands frames to sinks in a thread of its own, in order, and their files back to the caller.
+    """Hands frames to sinks in threads of its own, and their files back to the caller, in order.
 
-    A context manager. A slow sink blocks the caller in the end; the error of a sink is raised in
-    the caller's next step. Leaving before `finish` is done ends the thread wherever it is, and no
-    sink is in use afterwards. The sinks belong to the thread, which also enters and leaves their
+    A context manager. Several frames are prepared side by side, and one thread writes them; a slow
+    sink blocks the caller in the end. The error of a sink is raised in the caller's next step.
+    Leaving before `finish` is done ends the threads wherever they are, and no sink is in use
+    afterwards. The sinks belong to the thread that writes, which also enters and leaves their
     contexts: an exception that comes to the caller from elsewhere finds none of them half entered.
     Leaving without having entered does nothing.
 
@@ -42,7 +47,10 @@ class WriteBehind:
         self._completed = completed
         self._entered = ExitStack()
         self._worker = Worker(self._work, self._clean_up)
-        self._frames: SimpleQueue[tuple[MaskFrame, Sequence[Sink]] | None] = SimpleQueue()
+        num_threads = min(size, os.cpu_count() or 1)
+        self._crew = Crew(num_threads)
+        self._turns = cycle(range(num_threads))
+        self._frames: SimpleQueue[list[Pending[Step]] | None] = SimpleQueue()
         self._files: SimpleQueue[Path | None] = SimpleQueue()
         self._room: SimpleQueue[bool] = SimpleQueue()
         for _ in range(size):
@@ -50,10 +58,14 @@ class WriteBehind:
 
     def __enter__(self) -> Self:
         self._worker.start()
+        self._crew.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._worker.stop()
+        try:
+            self._worker.stop()
+        finally:
+            self._crew.__exit__()
 
     def write(self, masks: MaskFrame, sinks: Sequence[Sink]) -> Iterator[Path]:
         """Have a frame written to some of the sinks; yield the files completed meanwhile.
@@ -62,7 +74,11 @@ class WriteBehind:
         """
         while not self._has_room():
             yield from self._new_files()
-        self._frames.put((masks, sinks))
+        steps = [
+            self._crew.submit(turn, partial(sink.prepare, masks))
+            for sink, turn in zip(sinks, self._turns, strict=False)
+        ]
+        self._frames.put(steps)
         yield from self._new_files()
 
     def finish(self) -> Iterator[Path]:
@@ -104,17 +120,16 @@ class WriteBehind:
 
     def _write_next(self) -> bool:
         """Write the next frame and forget it; return whether there was one."""
-        frame = polled(self._frames, lambda: self._worker.is_stopping)
-        if frame is None:
+        steps = polled(self._frames, lambda: self._worker.is_stopping)
+        if steps is None:
             return False
-        masks, sinks = frame
-        for sink in sinks:
-            self._do(sink.write, masks)
+        for prepared in steps:
+            self._do(partial(_make, prepared))
         return True
 
-    def _do(self, step: Callable[..., list[Path]], *arguments: MaskFrame) -> None:
+    def _do(self, step: Step) -> None:
         with self._timer():
-            paths = step(*arguments)
+            paths = step()
         self._completed.extend(paths)
         for path in paths:
             self._files.put(path)
@@ -127,3 +142,8 @@ class WriteBehind:
                 self._entered.__exit__(type(error), error, error.__traceback__)
         finally:
             self._files.put(None)
+
+
+def _make(prepared: Pending[Step]) -> list[Path]:
+    """Wait for a step, and make it."""
+    return prepared.result()()

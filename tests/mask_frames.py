@@ -49,5 +49,5 @@ def moving_discs(num_frames: int) -> list[MaskFrame]:
 
 def write_all(sink: Sink, frames: Iterable[MaskFrame]) -> list[Path]:
     with sink:
-        paths = [path for masks in frames for path in sink.write(masks)]
+        paths = [path for masks in frames for path in sink.prepare(masks)()]
         return paths + sink.finish()

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ from sam_video.types import (
     VideoInfo,
 )
 from sam_video.video import open_video
+from sam_video.writers.sink import Step
 from tests.clips import draw_clip
 from tests.fake_segmenter import FakeSegmenter
 from tests.workers import Cancelled, cancelled_when, take_too_long, worker_threads
@@ -291,9 +293,12 @@ class Overlapping:
     def __exit__(self, *_: object) -> None:
         self.num_exits += 1
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        self.on_write(masks.frame.index)
-        self.written.append(masks.frame.index)
+    def prepare(self, masks: MaskFrame) -> Step:
+        return partial(self._write, masks.frame.index)
+
+    def _write(self, index: int) -> list[Path]:
+        self.on_write(index)
+        self.written.append(index)
         return []
 
     def finish(self) -> list[Path]:

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from sam_video.metrics import Metrics
 from sam_video.types import Frame, MaskFrame
 from sam_video.write_behind import WriteBehind
 from sam_video.writers import ImageSequenceWriter, MaskVideoWriter, Sink, mask_zip, rle_writer
+from sam_video.writers.sink import Step
 from tests.mask_frames import INFO, moving_discs, write_all
 from tests.workers import Cancelled, cancelled_when, take_too_long, wait_until, worker_threads
 
@@ -29,6 +31,7 @@ class Log:
     def __init__(self, folder: Path, step: Callable[[str, int], None] | None = None) -> None:
         self.folder = folder
         self.step = step or (lambda name, index: None)
+        self.on_prepare: Callable[[int], object] = lambda index: None
         self.calls: list[str] = []
         self.threads: set[threading.Thread] = set()
         self._in_use = threading.Lock()
@@ -49,9 +52,13 @@ class Log:
     def __exit__(self, *_: object) -> None:
         self._do("exit")
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        self._do("write", masks.frame.index)
-        path = self.folder / f"{masks.frame.index}.txt"
+    def prepare(self, masks: MaskFrame) -> Step:
+        self.on_prepare(masks.frame.index)
+        return partial(self._write, masks.frame.index)
+
+    def _write(self, index: int) -> list[Path]:
+        self._do("write", index)
+        path = self.folder / f"{index}.txt"
         path.touch()
         return [path]
 
@@ -129,6 +136,38 @@ def test_a_frame_goes_to_the_sinks_that_it_is_for(tmp_path: Path) -> None:
     assert second.calls == ["enter", *(f"write {n}" for n in range(4)), "finish", "exit"]
 
 
+def test_frames_are_prepared_side_by_side_and_written_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    log, meeting = Log(tmp_path), threading.Barrier(3, timeout=60)
+    prepared: list[int] = []
+
+    def prepare(index: int) -> None:
+        meeting.wait()
+        time.sleep(0.01 * (2 - index % 3))  # those that come first end last
+        prepared.append(index)
+
+    log.on_prepare = prepare
+    files = run([log], map(empty_frame, range(12)), size=4)
+    assert prepared != sorted(prepared)
+    assert [path.name for path in files] == [f"{index}.txt" for index in range(12)]
+    assert log.calls == ["enter", *(f"write {index}" for index in range(12)), "finish", "exit"]
+
+
+def test_what_fails_while_it_is_prepared_fails_after_the_frames_before(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+
+    def prepare(index: int) -> None:
+        if index == 2:
+            raise ValueError("cannot be drawn")
+
+    log.on_prepare = prepare
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        run([log], map(empty_frame, range(9)), size=4)
+    assert log.calls == ["enter", "write 0", "write 1", "exit"]
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_slow_sink_slows_its_caller(tmp_path: Path, size: int) -> None:
     num_made = 0
@@ -178,7 +217,7 @@ def test_a_failing_sink_fails_in_the_callers_next_step(tmp_path: Path) -> None:
         for index in range(10):
             list(writer.write(empty_frame(index), [other, log]))
             if index == 1:
-                wait_until(lambda: worker_threads() == [])
+                wait_until(lambda: "exit" in log.calls)
     assert index == 2
     assert traceback.extract_tb(caught.tb)[-1].name == "step"
     assert log.calls == ["enter", "write 0", "write 1", "exit"]

@@ -39,7 +39,7 @@ def test_leaving_without_finish_removes_what_is_not_complete(
     completed = []
     with make_sink(tmp_path) as sink:
         for masks in moving_discs(3):
-            completed += sink.write(masks)
+            completed += sink.prepare(masks)()
     assert sorted(tmp_path.iterdir()) == sorted(completed)
 
 
@@ -50,7 +50,7 @@ def test_an_exception_in_the_middle_leaves_no_partial_file(
     completed = []
     with pytest.raises(KeyboardInterrupt), make_sink(tmp_path) as sink:
         for masks in moving_discs(3):
-            completed += sink.write(masks)
+            completed += sink.prepare(masks)()
         raise KeyboardInterrupt
     assert sorted(tmp_path.iterdir()) == sorted(completed)
 
@@ -73,11 +73,11 @@ def test_memory_does_not_grow_with_the_number_of_frames(
     masks = {f"object {index}": disc(6 * index, 20) for index in range(10)}
     with make_sink(tmp_path) as sink:
         for index in range(100):
-            sink.write(mask_frame(index, masks))
+            sink.prepare(mask_frame(index, masks))()
         gc.collect()
         tracemalloc.start()
         for index in range(100, 1100):
-            sink.write(mask_frame(index, masks))
+            sink.prepare(mask_frame(index, masks))()
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
         sink.finish()
@@ -94,7 +94,7 @@ def test_what_was_there_before_stays_until_the_new_file_is_complete(
 ) -> None:
     before = {path: path.read_bytes() for path in write_all(make_sink(tmp_path), moving_discs(2))}
     with make_sink(tmp_path) as sink:
-        completed = [path for masks in moving_discs(3) for path in sink.write(masks)]
+        completed = [path for masks in moving_discs(3) for path in sink.prepare(masks)()]
         unchanged = {path: path.read_bytes() for path in before if path not in completed}
     assert unchanged == {path: data for path, data in before.items() if path not in completed}
     assert all(path.exists() for path in before)

@@ -43,10 +43,10 @@ def test_images_are_named_after_the_index_of_their_frame_in_the_source(
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
-def test_each_image_is_complete_when_write_returns_it(tmp_path: Path) -> None:
+def test_each_image_is_complete_when_its_path_is_returned(tmp_path: Path) -> None:
     with images(tmp_path) as sink:
         for masks in moving_discs(3):
-            (path,) = sink.write(masks)
+            (path,) = sink.prepare(masks)()
             assert Image.open(path).size == (WIDTH, HEIGHT)
         assert sink.finish() == []
 
@@ -199,7 +199,7 @@ def test_an_image_that_cannot_be_put_in_place_leaves_no_partial_file(tmp_path: P
     in_the_way.mkdir()
     first, second = moving_discs(2)
     with images(tmp_path) as sink:
-        (written,) = sink.write(first)
+        (written,) = sink.prepare(first)()
         with pytest.raises(IsADirectoryError):
-            sink.write(second)
+            sink.prepare(second)()
     assert sorted(tmp_path.iterdir()) == [written, in_the_way]

@@ -246,12 +246,12 @@ def test_a_truncated_source_keeps_the_sound_that_is_there(tmp_path: Path) -> Non
 
 def leave(writer: OverlayWriter) -> None:
     with writer:
-        writer.write(moving_discs(1)[0])
+        writer.prepare(moving_discs(1)[0])()
 
 
 def interrupt(writer: OverlayWriter) -> None:
     with pytest.raises(KeyboardInterrupt), writer:
-        writer.write(moving_discs(1)[0])
+        writer.prepare(moving_discs(1)[0])()
         raise KeyboardInterrupt
 
 
@@ -274,10 +274,10 @@ def test_an_overlay_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: 
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path) -> None:
     with OverlayWriter(tmp_path, INFO, no_sound) as writer:
         for index in range(10):
-            writer.write(mask_frame(index, {}))
+            writer.prepare(mask_frame(index, {}))()
         tracemalloc.start()
         for index in range(10, 510):
-            writer.write(mask_frame(index, {}))
+            writer.prepare(mask_frame(index, {}))()
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert held < 50_000  # five hundred pictures are 4 MB

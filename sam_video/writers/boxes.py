@@ -1,5 +1,6 @@
 """Masks as the boxes around them, in `boxes.json`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from sam_video.partial_file import PartialFile
 from sam_video.types import BoolMask, MaskFrame
-from sam_video.writers.sink import json_bytes
+from sam_video.writers.sink import Step, json_bytes
 
 
 class BoxWriter:
@@ -32,10 +33,13 @@ class BoxWriter:
     def __exit__(self, *exception: object) -> None:
         self._output.__exit__(*exception)
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the file is not complete before `finish`."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Find the boxes of one frame; the file is not complete before `finish`."""
         key = json_bytes(str(masks.frame.index))
-        self._output.file.write(self._separator + key + b": " + json_bytes(_entries(masks)))
+        return partial(self._write, key + b": " + json_bytes(_entries(masks)))
+
+    def _write(self, member: bytes) -> list[Path]:
+        self._output.file.write(self._separator + member)
         self._separator = b",\n"
         return []
 

@@ -1,13 +1,15 @@
 """The masks that an ambiguous prompt may mean, as images."""
 
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from sam_video.types import MaskFrame, VideoInfo
+from sam_video.types import BoolMask, MaskFrame, VideoInfo
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.pictures import write_picture
+from sam_video.writers.pictures import Picture, encode_picture, write_files
+from sam_video.writers.sink import Step
 
 
 class CandidateWriter:
@@ -32,17 +34,29 @@ class CandidateWriter:
     def __exit__(self, *_: object) -> None:
         """Do nothing: every image is complete as soon as it is there."""
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Write the candidates of every object and return their paths."""
-        paths = []
-        for item in masks.objects:
-            name = self._names.of(item.object_id)
-            for number, candidate in enumerate(item.candidates, start=1):
-                path = self._folder / f"candidate_{name}_{number}.png"
-                write_picture(path, candidate.mask.astype(np.uint8) * np.uint8(255))
-                paths.append(path)
-        return paths
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Encode the candidates of every object."""
+        return partial(
+            self._write,
+            {
+                (item.object_id, number): encode_picture(_image(candidate.mask), "png")
+                for item in masks.objects
+                for number, candidate in enumerate(item.candidates, start=1)
+            },
+        )
+
+    def _write(self, images: dict[tuple[str, int], bytes]) -> list[Path]:
+        return write_files(
+            {
+                self._folder / f"candidate_{self._names.of(object_id)}_{number}.png": data
+                for (object_id, number), data in images.items()
+            }
+        )
 
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
+
+
+def _image(mask: BoolMask) -> Picture:
+    return mask.astype(np.uint8) * np.uint8(255)

@@ -2,13 +2,14 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from sam_video import rle
 from sam_video.partial_file import appearing
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers.sink import json_bytes
+from sam_video.writers.sink import Step, json_bytes
 
 
 class CocoWriter:
@@ -34,13 +35,15 @@ class CocoWriter:
     def __exit__(self, *_: object) -> None:
         self._frames.close()
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the file is not complete before `finish`."""
-        separator = b",\n" if self._num_frames else b""
-        self._frames.write(separator + json_bytes(_frame_entry(masks)))
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Encode one frame; the file is not complete before `finish`."""
+        names = {item.object_index: item.object_id for item in masks.objects}
+        return partial(self._write, json_bytes(_frame_entry(masks)), names)
+
+    def _write(self, entry: bytes, names: dict[int, str]) -> list[Path]:
+        self._frames.write(b",\n" + entry if self._num_frames else entry)
         self._num_frames += 1
-        for item in masks.objects:
-            self._id_of[item.object_index] = item.object_id
+        self._id_of |= names
         return []
 
     def finish(self) -> list[Path]:
@@ -48,7 +51,7 @@ class CocoWriter:
         video = video_entry(self._info, self._num_frames)
         objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
         self._frames.seek(0)
-        with appearing(self._path) as partial, partial.open("wb") as file:
+        with appearing(self._path) as path, path.open("wb") as file:
             file.write(b'{"video": %b,\n' % json_bytes(video))
             file.write(b'"objects": %b,\n"frames": [\n' % json_bytes(objects))
             shutil.copyfileobj(self._frames, file)

@@ -1,12 +1,14 @@
 """Masks as one image per frame."""
 
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from sam_video.errors import RequestError
 from sam_video.render import render
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.pictures import write_picture
+from sam_video.writers.pictures import encode_picture, write_files
+from sam_video.writers.sink import Step
 
 MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}
 """Largest width or height that the format can hold; png holds any frame."""
@@ -58,12 +60,12 @@ class ImageSequenceWriter:
     def __exit__(self, *_: object) -> None:
         """Do nothing: every image is complete as soon as it is there."""
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Write one image and return its path."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Draw and encode one image."""
         image = render(masks, self._mask_type, self._annotation_type)
         path = self._folder / f"frame_{masks.frame.index:05d}.{self._image_format}"
-        write_picture(path, image, self._quality)
-        return [path]
+        data = encode_picture(image, self._image_format, self._quality)
+        return partial(write_files, {path: data})
 
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from sam_video.partial_file import appearing
 from sam_video.render import highlighted
 from sam_video.timeline import Span, Timeline
 from sam_video.types import MaskFrame, RGBImage, VideoInfo
+from sam_video.writers.sink import Step
 
 SoundReader = Callable[[Sequence[Span]], Generator[Samples, None, None]]
 """Yields the source's sound in some spans of time; see `audio.read_sound`."""
@@ -64,10 +66,13 @@ class OverlayWriter:
         finally:
             self._silent.unlink(missing_ok=True)
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the video is not complete before `finish`."""
-        self._show_until(self._timeline.place(masks.frame.index, masks.frame.pts_seconds))
-        self._shown = highlighted(masks)
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Draw one frame; the video is not complete before `finish`."""
+        return partial(self._write, masks.frame.index, masks.frame.pts_seconds, highlighted(masks))
+
+    def _write(self, index: int, pts_seconds: float, image: RGBImage) -> list[Path]:
+        self._show_until(self._timeline.place(index, pts_seconds))
+        self._shown = image
         return []
 
     def finish(self) -> list[Path]:
@@ -75,10 +80,10 @@ class OverlayWriter:
         self._show_until(self._timeline.finish())
         self._encoder.finish()
         with (
-            appearing(self._path) as partial,
+            appearing(self._path) as path,
             closing(self._read_sound(self._timeline.spans)) as sound,
         ):
-            add_sound(self._silent, sound, partial)
+            add_sound(self._silent, sound, path)
         return [self._path]
 
     def _show_until(self, slot: int) -> None:

@@ -1,5 +1,6 @@
-"""One image as a file."""
+"""Images as files."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from sam_video.partial_file import appearing
 Picture = npt.NDArray[np.uint8]
 
 
-def write_picture(path: Path, image: Picture, quality: int = 0) -> None:
-    """Write an image in the format of the path's suffix, as `encode_picture` does."""
-    data = encode_picture(image, path.suffix.removeprefix("."), quality)
-    with appearing(path) as partial:
-        partial.write_bytes(data)
+def write_files(contents: Mapping[Path, bytes]) -> list[Path]:
+    """Write files, each of which is there whole or not at all, and return their paths."""
+    for path, data in contents.items():
+        with appearing(path) as partial:
+            partial.write_bytes(data)
+    return list(contents)
 
 
 def encode_picture(image: Picture, image_format: str, quality: int = 0) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,8 @@ import numpy as np
 from sam_video.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
 from sam_video.render import colour_of, highlighted
 from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
-from sam_video.writers.pictures import write_picture
+from sam_video.writers.pictures import encode_picture, write_files
+from sam_video.writers.sink import Step
 
 UNKNOWN: Colour = (90, 90, 90)
 """For the name of an object that has no mask on the frame."""
@@ -41,13 +43,12 @@ class PreviewWriter:
     def __exit__(self, *_: object) -> None:
         """Do nothing: every image is complete as soon as it is there."""
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Write one image and return its path."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Draw and encode one image."""
         index = masks.frame.index
         image = _draw(masks, self._prompts_on.get(index, []))
         path = self._folder / f"preview_{index:05d}.png"
-        write_picture(path, image)
-        return [path]
+        return partial(write_files, {path: encode_picture(image, "png")})
 
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""

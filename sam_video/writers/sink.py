@@ -5,18 +5,26 @@ of frames.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from sam_video.types import MaskFrame
 
+Step = Callable[[], list[Path]]
+"""Writes one frame; returns the files that are complete now and were not before."""
+
 
 class Sink(Protocol):
-    """Takes the frames of one prediction in order and writes them to files.
+    """Takes the frames of one prediction and writes them to files.
 
-    Use it as a context manager, and call `finish` inside, after the last frame. Leaving the
-    context without it removes what has been begun and not completed.
+    What takes long is done in `prepare`, which any thread may call, at any time, also for several
+    frames at once: it changes nothing. The steps that it returns are made one after another in the
+    order of the frames.
+
+    Use it as a context manager around these steps, and call `finish` inside, after the last one.
+    Leaving the context without it removes what has been begun and not completed.
     """
 
     def __enter__(self) -> Self: ...
@@ -28,8 +36,8 @@ class Sink(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Take one frame; return the files that are complete now and were not before."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Draw and encode one frame; return the step that writes it."""
         ...
 
     def finish(self) -> list[Path]:

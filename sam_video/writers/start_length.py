@@ -1,7 +1,8 @@
 """Masks as texts of run lengths along the rows: `rle.json` in the form `start_length`."""
 
+from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from sam_video.partial_file import appearing
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.coco import object_entry, video_entry
 from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
+from sam_video.writers.sink import Step
 
 
 class StartLengthWriter:
@@ -33,22 +35,27 @@ class StartLengthWriter:
     def __exit__(self, *_: object) -> None:
         self._spool.__exit__()
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the file is not complete before `finish`."""
-        row = self._num_frames
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Encode one frame; the file is not complete before `finish`."""
         union = np.zeros((self._info.height, self._info.width), dtype=np.bool_)
         for item in masks.objects:
             np.logical_or(union, item.mask, out=union)
-            self._spool.append(item.object_index, row, [rle.start_length(item.mask)])
-            self._id_of[item.object_index] = item.object_id
         values = [masks.frame.index, masks.frame.pts_seconds, rle.start_length(union)]
-        self._spool.append(EVERY_FRAME, row, values)
+        names = {item.object_index: item.object_id for item in masks.objects}
+        texts = {item.object_index: rle.start_length(item.mask) for item in masks.objects}
+        return partial(self._write, values, names, texts)
+
+    def _write(self, values: list[Any], names: dict[int, str], texts: dict[int, str]) -> list[Path]:
+        for index, text in texts.items():
+            self._spool.append(index, self._num_frames, [text])
+        self._spool.append(EVERY_FRAME, self._num_frames, values)
+        self._id_of |= names
         self._num_frames += 1
         return []
 
     def finish(self) -> list[Path]:
         """Put each object's texts together and return the file's path."""
-        with appearing(self._path) as partial, partial.open("wb") as file:
+        with appearing(self._path) as path, path.open("wb") as file:
             file.write(b"{")
             self._write_head(file)
             file.write(b',\n"objects": [')

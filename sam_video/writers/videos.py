@@ -1,6 +1,7 @@
 """Masks as one video."""
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,8 @@ import numpy as np
 from sam_video.encoder import VideoEncoder
 from sam_video.render import render
 from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.pictures import Picture
+from sam_video.writers.sink import Step
 
 
 class MaskVideoWriter:
@@ -52,11 +55,14 @@ class MaskVideoWriter:
     ) -> None:
         self._encoder.__exit__(kind, error, traceback)
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the video is not complete before `finish`."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Draw one frame; the video is not complete before `finish`."""
         image = render(masks, self._mask_type, self._annotation_type)
         if image.ndim == 2:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
+        return partial(self._write, image)
+
+    def _write(self, image: Picture) -> list[Path]:
         self._encoder.write(image)
         return []
 

@@ -1,14 +1,15 @@
 """Masks as COCO's run lengths, object by object: `rle.json` in the form `youtube_vis`."""
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from sam_video.partial_file import appearing
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.coco import mask_entry, rounded
 from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
-from sam_video.writers.sink import json_bytes
+from sam_video.writers.sink import Step, json_bytes
 
 
 class YouTubeVisWriter:
@@ -37,24 +38,29 @@ class YouTubeVisWriter:
     def __exit__(self, *_: object) -> None:
         self._spool.__exit__()
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add one frame; the file is not complete before `finish`."""
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Encode one frame; the file is not complete before `finish`."""
         index = masks.frame.index
-        row = self._num_frames
-        name = f"video/{index:05d}.jpg"
-        self._spool.append(EVERY_FRAME, row, [name, index, masks.frame.pts_seconds])
-        for item in masks.objects:
-            if item.mask.any():
-                entry = mask_entry(item.mask)
-                self._spool.append(item.object_index, row, list(entry.values()))
-                self._id_of[item.object_index] = item.object_id
-                self._ious[item.object_index].add(item.predicted_iou)
+        values = [f"video/{index:05d}.jpg", index, masks.frame.pts_seconds]
+        visible = [item for item in masks.objects if item.mask.any()]
+        entries = [list(mask_entry(item.mask).values()) for item in visible]
+        names = [(item.object_index, item.object_id, item.predicted_iou) for item in visible]
+        return partial(self._write, values, names, entries)
+
+    def _write(
+        self, values: list[Any], objects: list[tuple[int, str, float]], entries: list[list[Any]]
+    ) -> list[Path]:
+        self._spool.append(EVERY_FRAME, self._num_frames, values)
+        for (index, name, iou), entry in zip(objects, entries, strict=True):
+            self._spool.append(index, self._num_frames, entry)
+            self._id_of[index] = name
+            self._ious[index].add(iou)
         self._num_frames += 1
         return []
 
     def finish(self) -> list[Path]:
         """Put each object's masks together and return the file's path."""
-        with appearing(self._path) as partial, partial.open("wb") as file:
+        with appearing(self._path) as path, path.open("wb") as file:
             file.write(b'{"videos": [{')
             self._write_video(file)
             categories = [{"id": 1, "name": "object", "supercategory": "object"}]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ from sam_video.partial_file import PartialFile
 from sam_video.types import MaskFrame, ObjectMask
 from sam_video.writers.filenames import FileNames
 from sam_video.writers.pictures import encode_picture
+from sam_video.writers.sink import Step
 from sam_video.writers.stored_zip import StoredZip
 
 
@@ -55,11 +57,14 @@ class ObjectZipWriter:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def write(self, masks: MaskFrame) -> list[Path]:
-        """Add the images of one frame; the zip is not complete before `finish`."""
-        for item in masks.objects:
-            name = f"{masks.frame.index}_{self._names.of(item.object_id)}.png"
-            self._archive.add(name, encode_picture(self._image_of(item), "png"))
+    def prepare(self, masks: MaskFrame) -> Step:
+        """Encode the images of one frame; the zip is not complete before `finish`."""
+        images = {o.object_id: encode_picture(self._image_of(o), "png") for o in masks.objects}
+        return partial(self._write, masks.frame.index, images)
+
+    def _write(self, index: int, images: dict[str, bytes]) -> list[Path]:
+        for object_id, data in images.items():
+            self._archive.add(f"{index}_{self._names.of(object_id)}.png", data)
         return []
 
     def finish(self) -> list[Path]:
