@@ -233,7 +233,7 @@ def attend_to_few(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int)
     """
     _, count, channels = keys.shape
     size = channels // num_heads
-    own = torch.eye(num_heads, device=keys.device).repeat_interleave(size, dim=1)
+    own = torch.eye(num_heads, device=keys.device)[:, :, None].expand(-1, -1, size).flatten(1)
     by_head, values_by_head = ((x[:, :, None] * own).flatten(1, 2) for x in (keys, values))
     scores = (by_head * size**-0.5) @ queries.mT
     weights: Tensor = scores.unflatten(1, (count, num_heads)).softmax(dim=1)
