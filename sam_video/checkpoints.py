@@ -38,7 +38,7 @@ _SAM2 = (  # name, bytes, SHA-256
     ("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
     ("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
 )
-_POCKET_SHA256 = "e24622912caea6577a35db53504fc8adac4c835a6595fa5a80b9e426d2643583"
+_POCKET_SHA256 = "f82ccd671ef13c86f23a4fbbb47b8bb7d9ae3b3b0c73b9f3fcf7d444b78ecf71"
 
 
 def _published(name: str, num_bytes: int, sha256: str) -> Checkpoint:
