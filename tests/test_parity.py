@@ -76,16 +76,16 @@ CASES = {
 
 
 class RecordingTracker(Tracker):
-    """Keeps the logits of the frame that was tracked last."""
+    """Keeps the logits of every object, in the order of its frames."""
 
-    logits: dict[str, torch.Tensor]
+    logits: dict[str, list[torch.Tensor]]
 
     def _object_masks(
         self, objects: list[TrackedObject], prediction: Prediction
     ) -> list[ObjectMask]:
         masks = super()._object_masks(objects, prediction)
-        rows = prediction.mask_logits[:, 0]
-        self.logits |= {o.object_id: row for o, row in zip(objects, rows, strict=True)}
+        for tracked, row in zip(objects, prediction.mask_logits[:, 0], strict=True):
+            self.logits[tracked.object_id].append(row)
         return masks
 
 
@@ -96,14 +96,17 @@ def ours(
     model = SegmentationModel(network, device=torch.device("cpu"), dtype=torch.float32)
     prompts = (*case.prompts, *case.corrections)
     with RecordingTracker(model, FrameList(images), prompts) as tracker:
-        tracker.logits = {}
+        tracker.logits = {prompt.object_id: [] for prompt in prompts}
         tracker.condition()
-        backward = {index: dict(tracker.logits) for index in tracker.backward()}
-        for masks in tracker.forward():
-            index = masks.frame.index
-            logits = backward.get(index, tracker.logits)
-            if case.is_backward == (index in backward):
-                yield index, dict(logits), {o.object_id: o.mask for o in masks.objects}
+        backward = set(tracker.backward())
+        frames = list(tracker.forward())
+    first = case.prompts[0].frame_index
+    for masks in frames:
+        index = masks.frame.index
+        place = first - 1 - index if index in backward else index
+        if case.is_backward == (index in backward):
+            logits = {o.object_id: tracker.logits[o.object_id][place] for o in masks.objects}
+            yield index, logits, {o.object_id: o.mask for o in masks.objects}
 
 
 def official(
