@@ -58,8 +58,13 @@ class CogServer:
 
     @contextmanager
     def running(self, **inputs: Any) -> "Iterator[RunningPrediction]":
-        """Start a prediction with the pocket checkpoint; cancel it on leaving, if it still runs."""
+        """Start a prediction with the pocket checkpoint; cancel it on leaving, if it still runs.
+
+        It has started when the files of the last one are gone. Before that, Cog fetches its inputs,
+        and what is cancelled then leaves Cog's own copy of an input behind.
+        """
         wait_for(lambda: self.health()["status"] == "READY", "the end of the last prediction")
+        earlier = self.written_files()
         name = f"running-{next(_numbers)}"
         body = {"id": name, "input": {"model": "pocket"} | inputs}
         with ThreadPoolExecutor(1) as pool:
@@ -67,6 +72,7 @@ class CogServer:
             prediction = RunningPrediction(self, name, answer)
             try:
                 wait_for(lambda: answer.done() or self.health()["status"] == "BUSY", "its start")
+                wait_for(lambda: answer.done() or not earlier & self.written_files(), "its inputs")
                 yield prediction
             finally:
                 prediction.cancel()
