@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,8 +39,11 @@ DEMUXERS = (
 MAX_THREADS = 8
 """Of the decoder; each holds a frame more in memory."""
 
+MAX_HELD = 8
+"""Pictures that are held back: encoders put fewer between a picture and what it refers to."""
+
 THREADS_BYTES = 256 * 2**20
-"""Of memory, for the frames that threads hold: fewer work on large ones."""
+"""Of memory, for the frames that threads hold, and again for those held back: fewer large ones."""
 
 MAX_PADDING_PX = 256
 """By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
@@ -78,7 +82,9 @@ class Decoder:
         self._path = path
         self._has_warned = False
         with open_stream(path) as (container, stream):
-            self._num_threads = _num_threads(stream.width * stream.height)
+            num_pixels = stream.width * stream.height
+            self._num_threads = _num_threads(num_pixels)
+            self._num_held = min(MAX_HELD, _num_pictures(num_pixels))
             frame_rate = _frame_rate(stream)
             self.header = Header(
                 frame_rate,
@@ -90,16 +96,25 @@ class Decoder:
         """Yield every picture that decodes, in presentation order.
 
         In damaged data FFmpeg's threads lose pictures, and make others of the rest than one thread
-        does. So from the first sign of damage on, and in all later passes, one thread decodes.
+        does. So from the first sign of damage on, and in all later passes, one thread decodes. A
+        few pictures are held back, as one may refer to a damaged one that is shown after it.
         """
+        if self._num_threads == 1:
+            yield from self._decode(is_strict=False)
+            return
         num_given = 0
+        held: deque[av.VideoFrame] = deque()
         try:
-            for picture in self._decode(is_strict=self._num_threads > 1):
-                yield picture
-                num_given += 1
+            for picture in self._decode(is_strict=True):
+                held.append(picture)
+                if len(held) > self._num_held:
+                    yield held.popleft()
+                    num_given += 1
         except _DamageError:
             self._num_threads = 1
+            held.clear()
             yield from islice(self._decode(is_strict=False), num_given, None)
+        yield from held
 
     def pictures_from(self, pts: int) -> Generator[av.VideoFrame, None, None]:
         """Yield pictures from the key frame at or before a time stamp, as far as a seek finds it.
@@ -147,8 +162,12 @@ class Decoder:
 
 
 def _num_threads(num_pixels: int) -> int:
-    most = THREADS_BYTES // max(1, 3 * num_pixels)  # as 4:2:0 of 10 bits
-    return max(1, min(MAX_THREADS, os.cpu_count() or 1, most))
+    return max(1, min(MAX_THREADS, os.cpu_count() or 1, _num_pictures(num_pixels)))
+
+
+def _num_pictures(num_pixels: int) -> int:
+    """Return how many pictures of a size may be held."""
+    return THREADS_BYTES // max(1, 3 * num_pixels)  # as 4:2:0 of 10 bits
 
 
 class _VideoFile(io.FileIO):
