@@ -4,11 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
-from sam_video.types import BoolMask, MaskFrame, VideoInfo
+from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.pictures import Picture, encode_picture, write_files
+from sam_video.writers.pictures import encode_picture, mask_picture, write_files
 from sam_video.writers.sink import Step
 
 
@@ -39,7 +37,7 @@ class CandidateWriter:
         return partial(
             self._write,
             {
-                (item.object_id, number): encode_picture(_image(candidate.mask), "png")
+                (item.object_id, number): encode_picture(mask_picture(candidate.mask), "png")
                 for item in masks.objects
                 for number, candidate in enumerate(item.candidates, start=1)
             },
@@ -56,7 +54,3 @@ class CandidateWriter:
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
-
-
-def _image(mask: BoolMask) -> Picture:
-    return mask.astype(np.uint8) * np.uint8(255)

@@ -11,8 +11,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam_video.partial_file import appearing
+from sam_video.types import BoolMask
 
 Picture = npt.NDArray[np.uint8]
+
+
+def mask_picture(mask: BoolMask) -> Picture:
+    """Return a mask `(H, W)` as an image of 0 and 255."""
+    return mask.view(np.uint8) * np.uint8(255)
 
 
 def write_files(contents: Mapping[Path, bytes]) -> list[Path]:

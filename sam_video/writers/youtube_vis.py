@@ -44,8 +44,8 @@ class YouTubeVisWriter:
         values = [f"video/{index:05d}.jpg", index, masks.frame.pts_seconds]
         visible = [item for item in masks.objects if item.mask.any()]
         entries = [list(mask_entry(item.mask).values()) for item in visible]
-        names = [(item.object_index, item.object_id, item.predicted_iou) for item in visible]
-        return partial(self._write, values, names, entries)
+        objects = [(item.object_index, item.object_id, item.predicted_iou) for item in visible]
+        return partial(self._write, values, objects, entries)
 
     def _write(
         self, values: list[Any], objects: list[tuple[int, str, float]], entries: list[list[Any]]

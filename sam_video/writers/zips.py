@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sam_video.partial_file import PartialFile
 from sam_video.types import MaskFrame, ObjectMask
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.pictures import encode_picture
+from sam_video.writers.pictures import encode_picture, mask_picture
 from sam_video.writers.sink import Step
 from sam_video.writers.stored_zip import StoredZip
 
@@ -74,7 +74,7 @@ class ObjectZipWriter:
 
 
 def _mask_image(item: ObjectMask) -> npt.NDArray[np.uint8]:
-    return item.mask.view(np.uint8) * np.uint8(255)
+    return mask_picture(item.mask)
 
 
 def _confidence_image(item: ObjectMask) -> npt.NDArray[np.uint8]:
