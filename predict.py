@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 
 from cog import BasePredictor, Input, Path
 
-from sam_video.checkpoints import default_model
+from sam_video.checkpoints.catalogue import default_model
 from sam_video.errors import SamVideoError
-from sam_video.health import HealthCheck
 from sam_video.limits import check_limits
 from sam_video.request import Request
-from sam_video.session import Session
+from sam_video.service.health import HealthCheck
+from sam_video.service.session import Session
 
 METRICS = (
     "frames",

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.runs import our_file
-from sam_video.encoder import VideoEncoder
-from sam_video.model import SegmentationModel
+from sam_video.model.sam2 import SegmentationModel
 from sam_video.types import ObjectPrompt
+from sam_video.writers.video_encoder import VideoEncoder
 
 T = TypeVar("T")
 PARTS = {

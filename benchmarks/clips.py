@@ -7,7 +7,7 @@ from pathlib import Path
 
 from examples.sample_clip import draw_sample
 from sam_video.types import Click, ObjectPrompt, RGBImage
-from sam_video.video import open_video
+from sam_video.video.source import open_video
 
 
 def read_images(path: Path | None, count: int | None) -> list[RGBImage]:

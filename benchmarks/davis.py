@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam_video import Box, Click, ObjectPrompt, load_model, segment_video
-from sam_video.model import SegmentationModel
+from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import MODEL_NAMES
 from sam_video.types import BoolMask
 

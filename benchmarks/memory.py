@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.clips import clicked_objects
 from examples.sample_clip import FRAME_RATE, HEIGHT, WIDTH, draw_sample
-from sam_video.encoder import VideoEncoder
 from sam_video.request import MODEL_NAMES, Request
-from sam_video.session import Session
-from sam_video.video import open_video
+from sam_video.service.session import Session
+from sam_video.video.source import open_video
+from sam_video.writers.video_encoder import VideoEncoder
 
 EXTRA_OUTPUTS = ("output_boxes", "output_masks", "output_confidences", "output_overlay")
 LONG = 1000

@@ -15,14 +15,14 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from benchmarks.clips import read_images
 from benchmarks.official import add, start
 from examples.sample_clip import FRAME_RATE
-from sam_video.encoder import VideoEncoder
-from sam_video.frames import FrameList
-from sam_video.metrics import PeakMemory
-from sam_video.model import SegmentationModel
-from sam_video.pipeline import segment_video
-from sam_video.tracker import Tracker
+from sam_video.model.sam2 import SegmentationModel
+from sam_video.service.metrics import PeakMemory
+from sam_video.service.pipeline import segment_video
+from sam_video.tracking.tracker import Tracker
 from sam_video.types import BoolMask, ObjectPrompt, RGBImage
-from sam_video.video import open_video
+from sam_video.video.frame_list import FrameList
+from sam_video.video.source import open_video
+from sam_video.writers.video_encoder import VideoEncoder
 
 
 @dataclass(frozen=True, slots=True)

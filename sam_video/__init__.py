@@ -11,7 +11,6 @@ from sam_video.errors import (
     SamVideoError,
     VideoError,
 )
-from sam_video.frames import FrameList
 from sam_video.request import Request
 from sam_video.types import (
     Box,
@@ -23,16 +22,17 @@ from sam_video.types import (
     ObjectPrompt,
     VideoInfo,
 )
+from sam_video.video.frame_list import FrameList
 
 if TYPE_CHECKING:
-    from sam_video.loading import load_model
-    from sam_video.pipeline import segment_video
-    from sam_video.session import Session
+    from sam_video.model.loading import load_model
+    from sam_video.service.pipeline import segment_video
+    from sam_video.service.session import Session
 
 _HEAVY = {
-    "Session": "sam_video.session",
-    "load_model": "sam_video.loading",
-    "segment_video": "sam_video.pipeline",
+    "Session": "sam_video.service.session",
+    "load_model": "sam_video.model.loading",
+    "segment_video": "sam_video.service.pipeline",
 }
 """Where those lie that need PyTorch, which takes seconds to import."""
 

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from sam_video.checkpoints import CHECKPOINTS, default_model, resolve_checkpoint
+from sam_video.checkpoints.catalogue import CHECKPOINTS, default_model, resolve_checkpoint
 from sam_video.errors import RequestError, SamVideoError, one_line
 from sam_video.limits import check_limits
 from sam_video.request import Request
@@ -110,7 +110,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         inputs["model"] = default_model()
     request = Request.from_text(inputs)
 
-    from sam_video.session import Session  # noqa: PLC0415
+    from sam_video.service.session import Session  # noqa: PLC0415
 
     for path in Session().predict(request, arguments.folder):
         sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a folder's name may be no text
@@ -131,7 +131,7 @@ def _inputs(items: Sequence[str]) -> dict[str, str]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from sam_video.file_reader import FileReader  # noqa: PLC0415
+    from sam_video.service.file_reader import FileReader  # noqa: PLC0415
 
     with FileReader() as reader:
         source = reader.open_video(arguments.file)

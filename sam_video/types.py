@@ -4,7 +4,8 @@ Arrays are NumPy, RGB, channels last. Coordinates are pixels of the frame as it 
 rotation), origin top left. Nothing here knows of files or of tensors.
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -18,9 +19,17 @@ RGBImage = npt.NDArray[np.uint8]
 BoolMask = npt.NDArray[np.bool_]
 """`(H, W)` bool, True on the object."""
 
-
 ConfidenceMap = npt.NDArray[np.uint8]
 """`(H, W)` uint8, 0 to 255 for a probability of 0 to 1."""
+
+Samples = npt.NDArray[np.float32]
+"""`(2, N)` float32, left and right, -1 to 1, at `SAMPLE_RATE`."""
+
+SAMPLE_RATE = 48000
+"""Samples per second of a sound that is read or written."""
+
+Timer = Callable[[], AbstractContextManager[None]]
+"""Makes contexts in which time is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +174,20 @@ class MaskFrame:
     frame: Frame
     objects: tuple[ObjectMask, ...]
     """Ordered by `object_index`; an object that is not tracked on this frame is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the source that a video shows without a break."""
+
+    source_start: float
+    """Seconds in the source's own time line, as in `Frame.pts_seconds`."""
+    source_end: float
+    """Seconds in the source's own time line."""
+    start: float
+    """Seconds from the start of the video that shows it."""
+
+    @property
+    def end(self) -> float:
+        """Seconds from the start of the video that shows it."""
+        return self.start + self.source_end - self.source_start

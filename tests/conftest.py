@@ -9,7 +9,7 @@ import pytest
 from tests.cog_server import CogServer, running_server
 from tests.mirror import CONTENT, Mirror, running_mirror
 from tests.processes import children, open_files
-from tests.workers import worker_threads
+from tests.worker_threads import worker_threads
 
 
 def pytest_configure() -> None:

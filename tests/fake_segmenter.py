@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_video.memory import MemoryBatch
-from sam_video.segmenter import ImageFeatures, Prediction
+from sam_video.model.interface import ImageFeatures, Prediction
+from sam_video.tracking.memory import MemoryBatch
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sam_video.errors import PromptError, VideoError
-from sam_video.stall_timer import report_progress
+from sam_video.workers.stall_timer import report_progress
 
 _steps: list[int] = []
 
@@ -103,8 +103,8 @@ def fail(kind: str) -> Generator[int, None, None]:
 def log() -> Generator[str, None, None]:
     print("printed")
     os.write(1, b"written")
-    logging.getLogger("sam_video.decoder").warning("%r is damaged", "a.mp4")
-    logging.getLogger("sam_video.decoder").info("for information")
+    logging.getLogger("sam_video.video.decoder").warning("%r is damaged", "a.mp4")
+    logging.getLogger("sam_video.video.decoder").info("for information")
     yield "logged"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sam_video.checkpoints import CHECKPOINTS
+from sam_video.checkpoints.catalogue import CHECKPOINTS
 from tests.clips import draw_clip
 from tests.cog_server import CogServer, RunningPrediction, running_server, wait_for
 from tests.mirror import Mirror, running_mirror

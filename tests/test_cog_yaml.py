@@ -11,7 +11,7 @@ import yaml
 from jsonschema import ValidationError, validate
 from packaging.requirements import Requirement
 
-from sam_video.checkpoints import CHECKPOINTS
+from sam_video.checkpoints.catalogue import CHECKPOINTS
 
 ROOT = Path(__file__).parents[1]
 COG = yaml.safe_load((ROOT / "cog.yaml").read_text())
@@ -140,8 +140,8 @@ def test_the_image_has_the_default_checkpoint_where_it_is_looked_for() -> None:
     ("path", "is_ignored"),
     [
         ("predict.py", False),
-        ("sam_video/pipeline.py", False),
-        ("sam_video/configs/pocket.yaml", False),
+        ("sam_video/service/pipeline.py", False),
+        ("sam_video/model/configs/pocket.yaml", False),
         ("weights/pocket.safetensors", False),
         ("weights/sam2.1_hiera_large.pt", True),
         (".cog/tmp/build/requirements.txt", False),  # Cog's own, which the build copies

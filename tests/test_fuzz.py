@@ -19,13 +19,13 @@ import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sam_video.checkpoints import CHECKPOINTS
+from sam_video.checkpoints.catalogue import CHECKPOINTS
 from sam_video.cli import main
 from sam_video.errors import PromptError, RequestError, SamVideoError
 from sam_video.limits import LIMITS, MAX_FRAMES, Limit
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.mask_zip import read_masks
-from sam_video.prompts.named_prompt import NamedPrompt
+from sam_video.prompts.stated import NamedPrompt
 from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.request import Request
 from sam_video.types import Box, Click

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from sam_video.errors import PromptError, SamVideoError, VideoError
-from sam_video.file_reader import FileReader
+from sam_video.service.file_reader import FileReader
 from tests.clips import draw_clip
 from tests.mutations import mutated
 

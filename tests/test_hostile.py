@@ -10,7 +10,7 @@ import pytest
 from benchmarks.hostile import ON_DISC, SHARED, Outcome, good_clip, outcomes, row, send, zipped
 from sam_video.cli import main
 from sam_video.errors import SamVideoError
-from sam_video.pipeline import segment_video
+from sam_video.service.pipeline import segment_video
 from sam_video.types import Click, ObjectPrompt
 from tests.cog_server import CogServer
 from tests.hostile_files import VIDEOS, clip, png_texts

@@ -11,7 +11,7 @@ import pytest
 from sam_video.cli import main
 from sam_video.errors import VideoError
 from sam_video.request import Request
-from sam_video.session import Session
+from sam_video.service.session import Session
 from tests.clips import draw_clip
 from tests.fake_segmenter import FakeSegmenter
 
@@ -38,7 +38,7 @@ OBJECT_NAMES = [
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("sam_video.session.load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeSegmenter())
     return Session()
 
 

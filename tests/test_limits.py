@@ -29,11 +29,11 @@ from sam_video.limits import (
     Limit,
     check_limits,
 )
-from sam_video.pipeline import segment_video
 from sam_video.request import Request
-from sam_video.session import Session
+from sam_video.service.pipeline import segment_video
+from sam_video.service.session import Session
 from sam_video.types import Click, ObjectPrompt
-from sam_video.video import open_video
+from sam_video.video.source import open_video
 from tests.clips import draw_clip
 from tests.fake_segmenter import FakeSegmenter
 
@@ -101,7 +101,7 @@ def ask(folder: Path, *, masks: bytes = b"", name: str = "clip.mp4", **inputs: A
 @pytest.fixture
 def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Request], int]:
     """Return a function that runs a request, with a model of a few lines, and counts its files."""
-    monkeypatch.setattr("sam_video.session.load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeSegmenter())
     return lambda request: len(list(Session().predict(request, tmp_path / "out")))
 
 
@@ -135,7 +135,7 @@ def test_a_request_beyond_a_limit_fails_before_the_model_is_loaded(
     limit, most, inputs = EXCEEDED[case]
     request = ask(tmp_path, **inputs)
     monkeypatch.setenv(limit.variable, str(most))
-    monkeypatch.setattr("sam_video.session.load_model", None)
+    monkeypatch.setattr("sam_video.service.session.load_model", None)
     message = rf"(expected at most|than|, for) {most} \({limit.variable}\)"
     with pytest.raises(SamVideoError, match=message):
         list(Session().predict(request, tmp_path / "out"))

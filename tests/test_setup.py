@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from sam_video.checkpoints import CHECKPOINTS
+from sam_video.checkpoints.catalogue import CHECKPOINTS
 from tests.cog_server import setup_failure
 from tests.mirror import running_mirror
 

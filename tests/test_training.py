@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 
 from sam_video import Click, ObjectPrompt, segment_video
-from sam_video.checkpoints import resolve_checkpoint
-from sam_video.frames import FrameList
-from sam_video.model import SegmentationModel
-from sam_video.network import build_network, load_weights
+from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.model.network import build_network, load_weights
+from sam_video.model.sam2 import SegmentationModel
+from sam_video.video.frame_list import FrameList
 from training.batches import ClipBatches, ClipShape, collate
 from training.compose import Clip, compose_clip
 from training.layers import Layer, fill, paint_frame

@@ -17,8 +17,8 @@ from sam_video.errors import PromptError
 from sam_video.limits import MAX_OBJECTS, MAX_PROMPTS
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.mask_zip import read_masks
-from sam_video.prompts.named_prompt import NamedPrompt, quoted
-from sam_video.prompts.names import with_names
+from sam_video.prompts.naming import with_names
+from sam_video.prompts.stated import NamedPrompt, quoted
 from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.request import Request
 from sam_video.types import Box, Click, FrameSource, ObjectPrompt, VideoInfo

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sam_video.errors import PromptError
-from sam_video.prompts.named_prompt import NamedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import NamedPrompt, check_length, one_each, quoted
 from sam_video.types import Box, Click
 
 POINT_KEYS = ("x", "y")

@@ -20,11 +20,11 @@ import numpy.typing as npt
 from PIL.PngImagePlugin import PngImageFile
 
 from sam_video.errors import PromptError, one_line
-from sam_video.headroom import check_headroom
 from sam_video.limits import MAX_PROMPTS, MAX_ZIP_BYTES, MAX_ZIP_MEMBERS
-from sam_video.prompts.named_prompt import NamedPrompt, quoted
-from sam_video.stall_timer import report_progress
+from sam_video.prompts.stated import NamedPrompt, quoted
 from sam_video.types import BoolMask
+from sam_video.workers.headroom import check_headroom
+from sam_video.workers.stall_timer import report_progress
 
 MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER = 2**17, 400
 """Of a zip's list of members, which is read at once: room for long names."""

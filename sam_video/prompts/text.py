@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.named_prompt import NamedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import NamedPrompt, check_length, one_each, quoted
 from sam_video.types import Box, Click
 
 _NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"

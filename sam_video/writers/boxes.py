@@ -7,8 +7,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from sam_video.partial_file import PartialFile
 from sam_video.types import BoolMask, MaskFrame
+from sam_video.writers.atomic_files import PartialFile
 from sam_video.writers.sink import Step, json_bytes
 
 

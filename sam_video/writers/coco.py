@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from sam_video import rle
-from sam_video.partial_file import appearing
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
+from sam_video.writers.atomic_files import appearing
 from sam_video.writers.sink import Step, json_bytes
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Self
 
 from sam_video.errors import RequestError
-from sam_video.render import render
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.pictures import encode_picture, write_files
+from sam_video.writers.render import render
 from sam_video.writers.sink import Step
 
 MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sam_video.audio import Samples, add_sound
-from sam_video.encoder import VideoEncoder
-from sam_video.partial_file import appearing
-from sam_video.render import highlighted
-from sam_video.timeline import Span, Timeline
-from sam_video.types import MaskFrame, RGBImage, VideoInfo
+from sam_video.types import MaskFrame, RGBImage, Samples, Span, VideoInfo
+from sam_video.video.sound import add_sound
+from sam_video.writers.atomic_files import appearing
+from sam_video.writers.render import highlighted
 from sam_video.writers.sink import Step
+from sam_video.writers.timeline import Timeline
+from sam_video.writers.video_encoder import VideoEncoder
 
 SoundReader = Callable[[Sequence[Span]], Generator[Samples, None, None]]
 """Yields the source's sound in some spans of time; see `audio.read_sound`."""

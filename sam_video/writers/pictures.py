@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam_video.partial_file import appearing
 from sam_video.types import BoolMask
+from sam_video.writers.atomic_files import appearing
 
 Picture = npt.NDArray[np.uint8]
 

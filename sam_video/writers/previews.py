@@ -9,10 +9,10 @@ from typing import Self
 import cv2
 import numpy as np
 
-from sam_video.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
-from sam_video.render import colour_of, highlighted
 from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
 from sam_video.writers.pictures import encode_picture, write_files
+from sam_video.writers.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
+from sam_video.writers.render import colour_of, highlighted
 from sam_video.writers.sink import Step
 
 UNKNOWN: Colour = (90, 90, 90)

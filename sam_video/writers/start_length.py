@@ -7,10 +7,10 @@ from typing import IO, Any, Self
 import numpy as np
 
 from sam_video import rle
-from sam_video.partial_file import appearing
 from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.atomic_files import appearing
 from sam_video.writers.coco import object_entry, video_entry
-from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
+from sam_video.writers.object_spool import EVERY_FRAME, ColumnSpool
 from sam_video.writers.sink import Step
 
 

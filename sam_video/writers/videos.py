@@ -9,11 +9,11 @@ from typing import Self
 import cv2
 import numpy as np
 
-from sam_video.encoder import VideoEncoder
-from sam_video.render import render
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.pictures import Picture
+from sam_video.writers.render import render
 from sam_video.writers.sink import Step
+from sam_video.writers.video_encoder import VideoEncoder
 
 
 class MaskVideoWriter:

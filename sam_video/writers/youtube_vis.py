@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
-from sam_video.partial_file import appearing
 from sam_video.types import MaskFrame, VideoInfo
+from sam_video.writers.atomic_files import appearing
 from sam_video.writers.coco import mask_entry, rounded
-from sam_video.writers.columns import EVERY_FRAME, ColumnSpool
+from sam_video.writers.object_spool import EVERY_FRAME, ColumnSpool
 from sam_video.writers.sink import Step, json_bytes
 
 

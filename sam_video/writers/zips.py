@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sam_video.partial_file import PartialFile
 from sam_video.types import MaskFrame, ObjectMask
+from sam_video.writers.atomic_files import PartialFile
 from sam_video.writers.filenames import FileNames
 from sam_video.writers.pictures import encode_picture, mask_picture
 from sam_video.writers.sink import Step

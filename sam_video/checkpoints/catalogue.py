@@ -1,0 +1,229 @@
+"""Which checkpoints there are, where they lie, and how a missing one is had.
+
+A file is used only if its size and its SHA-256 are those of the published one. It is looked for in
+`weights/` and then in the folder that `SAM_VIDEO_WEIGHTS` names. Downloads come from Meta's server,
+or from a mirror that serves the same file names below the URL in `SAM_VIDEO_DOWNLOAD_URL`.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam_video.checkpoints.fetch import PAUSES_SECONDS, find_fault
+from sam_video.checkpoints.fetch_process import fetch_in_process
+from sam_video.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A published file of weights."""
+
+    name: str
+    """What `--model` calls it."""
+    file_name: str
+    """Name in `weights/` and on the server."""
+    sha256: str
+    """Of the whole file, 64 hexadecimal digits."""
+    num_bytes: int | None = None
+    """Size of the file; None where the SHA-256 alone is checked."""
+    url: str | None = None
+    """Where it can be downloaded; None for what comes with the source."""
+
+
+_META_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+_SAM2 = (  # name, bytes, SHA-256
+    ("large", 898_083_611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
+    ("base_plus", 323_606_802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+    ("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+    ("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+)
+_POCKET_SHA256 = "f82ccd671ef13c86f23a4fbbb47b8bb7d9ae3b3b0c73b9f3fcf7d444b78ecf71"
+
+
+def _published(name: str, num_bytes: int, sha256: str) -> Checkpoint:
+    file_name = f"sam2.1_hiera_{name}.pt"
+    return Checkpoint(name, file_name, sha256, num_bytes, _META_URL + file_name)
+
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    **{row[0]: _published(*row) for row in _SAM2},
+    "pocket": Checkpoint("pocket", "pocket.safetensors", _POCKET_SHA256),
+}
+"""Every checkpoint by its name: the four of SAM 2.1, and the project's own `pocket`."""
+
+
+def default_model() -> str:
+    """Return the checkpoint that `SAM_VIDEO_MODEL` names, or `large`.
+
+    Raises:
+        CheckpointError: `SAM_VIDEO_MODEL` names no checkpoint.
+    """
+    name = os.environ.get("SAM_VIDEO_MODEL") or "large"
+    if name not in CHECKPOINTS:
+        raise CheckpointError(f"SAM_VIDEO_MODEL is {name!r}; {_accepted()}")
+    return name
+
+
+def resolve_checkpoint(
+    checkpoint: str | Checkpoint, *, explicit: Path | None = None, download: bool = True
+) -> Path:
+    """Return the file of a checkpoint, downloading it where it is missing.
+
+    The order is `explicit`, `weights/`, the folder `SAM_VIDEO_WEIGHTS`, download. No other
+    checkpoint ever takes the place of the one asked for.
+
+    Args:
+        checkpoint: A name from `CHECKPOINTS`, or an entry of the caller's own.
+        explicit: A file of the caller's own, which is not verified.
+        download: Whether a missing file may be downloaded.
+
+    Raises:
+        CheckpointError: The name is unknown; the file is missing and cannot be had; or it is not
+            the published one.
+    """
+    item = _lookup(checkpoint)
+    found = find_checkpoint(item, explicit=explicit)
+    if found is not None:
+        return found
+    if item.url is None or not download:
+        folders = " or ".join(str(folder) for folder in _search_folders())
+        raise CheckpointError(f"{item.file_name} is not in {folders}; {_remedy(item)}")
+    try:
+        return _download(item, download_folder())
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {_remedy(item)}") from error
+
+
+def find_checkpoint(checkpoint: str | Checkpoint, *, explicit: Path | None = None) -> Path | None:
+    """Return the verified file of a checkpoint, or None where it is not on this machine.
+
+    Args:
+        checkpoint: A name from `CHECKPOINTS`, or an entry of the caller's own.
+        explicit: A file of the caller's own, which is not verified.
+
+    Raises:
+        CheckpointError: The name is unknown, `explicit` is not a file, or what lies there is not
+            the published file.
+    """
+    item = _lookup(checkpoint)
+    if explicit is not None:
+        if not explicit.is_file():
+            raise CheckpointError(f"{explicit} is not a file; expected weights of {item.name}")
+        return explicit
+    for folder in _search_folders():
+        path = folder / item.file_name
+        if _lies_at(item, path):
+            return path
+    return None
+
+
+def download(
+    checkpoint: str | Checkpoint,
+    folder: Path | None = None,
+    *,
+    show_progress: bool = True,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+) -> Path:
+    """Download a checkpoint, verify it and return its path; do nothing where it lies there already.
+
+    Args:
+        checkpoint: A name from `CHECKPOINTS`, or an entry of the caller's own.
+        folder: Where to put it; by default `download_folder()`. It is made where it is missing.
+        show_progress: Draw a progress bar on standard error.
+        pauses_seconds: Waits before each new try on a broken connection; see `fetch`.
+
+    Raises:
+        CheckpointError: The name is unknown, the file comes with the source and not from a server,
+            or the download failed.
+    """
+    return _download(
+        _lookup(checkpoint),
+        folder or download_folder(),
+        show_progress=show_progress,
+        pauses_seconds=pauses_seconds,
+    )
+
+
+def download_folder() -> Path:
+    """Return the folder that downloads go to: `SAM_VIDEO_WEIGHTS`, or else `weights/`."""
+    return _search_folders()[-1]
+
+
+def _search_folders() -> list[Path]:
+    """Return `weights/` and the folder `SAM_VIDEO_WEIGHTS`.
+
+    `weights/` is that of the source tree, or of the working folder where only the package is
+    installed.
+    """
+    beside_package = Path(__file__).resolve().parents[2] / "weights"
+    folders = [beside_package if beside_package.is_dir() else Path("weights").absolute()]
+    named = os.environ.get("SAM_VIDEO_WEIGHTS")
+    if named:
+        folders.append(Path(named))
+    return folders
+
+
+def _download(
+    item: Checkpoint,
+    folder: Path,
+    *,
+    show_progress: bool = True,
+    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+) -> Path:
+    if item.url is None or item.num_bytes is None:
+        raise CheckpointError(f"{item.name} is not for download; {_remedy(item)}")
+    path = folder / item.file_name
+    fetch_in_process(
+        _mirrored(item.url),
+        path,
+        num_bytes=item.num_bytes,
+        sha256=item.sha256,
+        show_progress=show_progress,
+        pauses_seconds=pauses_seconds,
+    )
+    return path
+
+
+def _mirrored(url: str) -> str:
+    """Return the URL of the same file on the mirror, where one is named."""
+    mirror = os.environ.get("SAM_VIDEO_DOWNLOAD_URL")
+    if not mirror:
+        return url
+    if not mirror.startswith(("http://", "https://")):
+        raise CheckpointError(f"SAM_VIDEO_DOWNLOAD_URL is {mirror!r}; expected an http(s) URL")
+    return f"{mirror.rstrip('/')}/{url.rsplit('/', 1)[-1]}"
+
+
+def _lies_at(item: Checkpoint, path: Path) -> bool:
+    """Say whether there is a file, and raise if it is not the published one."""
+    try:
+        fault = find_fault(path, num_bytes=item.num_bytes, sha256=item.sha256)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if fault is not None:
+        raise CheckpointError(f"{path} {fault}; delete it, then {_remedy(item)}")
+    return True
+
+
+def _lookup(checkpoint: str | Checkpoint) -> Checkpoint:
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if checkpoint not in CHECKPOINTS:
+        raise CheckpointError(f"model is {checkpoint!r}; {_accepted()}")
+    return CHECKPOINTS[checkpoint]
+
+
+def _accepted() -> str:
+    return f"expected one of {', '.join(CHECKPOINTS)}"
+
+
+def _remedy(item: Checkpoint) -> str:
+    if item.url is None:
+        return f"take it from the source: `git checkout weights/{item.file_name}`"
+    return (
+        f"run `sam-video download {item.name}` (SAM_VIDEO_WEIGHTS names another folder for it), or"
+        " choose the bundled one: `--model pocket` (of a server: SAM_VIDEO_MODEL=pocket)"
+    )

@@ -1,0 +1,152 @@
+"""The seam between the tracker and the model: a few verbs on batches of objects.
+
+No verb keeps anything: whatever it needs to know of a video is among its arguments.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from sam_video.tracking.memory import MemoryBatch
+from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFeatures:
+    """What the image encoder says of one frame, shared by all objects."""
+
+    features: Tensor
+    """`(1, C, h, w)` at stride 16."""
+    high_res: tuple[Tensor, Tensor]
+    """`(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`, for the mask decoder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """The masks of N objects on one frame, as the mask decoder gives them."""
+
+    mask_logits: Tensor
+    """`(N, 1, 4h, 4w)` float32 at a quarter of the input size; above 0 is object."""
+    pointers: Tensor
+    """Object pointers `(N, C)`."""
+    object_score_logits: Tensor
+    """`(N, 1)` float32; above 0 the object is visible."""
+    predicted_ious: Tensor
+    """`(N,)` float32."""
+
+    def row(self, row: int) -> "Prediction":
+        """Return what is predicted for one of the objects, as of one."""
+        chosen = slice(row, row + 1)
+        return Prediction(
+            self.mask_logits[chosen],
+            self.pointers[chosen],
+            self.object_score_logits[chosen],
+            self.predicted_ious[chosen],
+        )
+
+
+class Segmenter(Protocol):
+    """What the tracker asks of a model; any number of threads may ask at a time."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many batches of objects it is worth tracking side by side, in threads."""
+        ...
+
+    def share_cores(self, num_threads: int) -> None:
+        """Let calls by the current thread use its part of the CPU, which so many threads share."""
+        ...
+
+    @property
+    def encodes_ahead(self) -> bool:
+        """Whether it is worth encoding the next frames in a thread, beside the tracking."""
+        ...
+
+    @property
+    def num_images(self) -> int:
+        """How many frames it is worth encoding at a time."""
+        ...
+
+    def encode_images(self, images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        """Run the image encoder on frames of any size."""
+        ...
+
+    def without_memory(self, image: ImageFeatures) -> Tensor:
+        """Return `(1, C, h, w)` features of a frame that no memory informs, for `decode`."""
+        ...
+
+    def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
+        """Inform a frame's features by the memories of N objects.
+
+        Args:
+            image: The frame.
+            memory: N objects' memories.
+            span: Frames over which distances of pointers are counted: 16, or the video's
+                length where it is shorter.
+
+        Returns:
+            `(N, C, h, w)` features, for `decode`.
+        """
+        ...
+
+    def decode(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt] | None = None,
+        *,
+        frame_hw: tuple[int, int] = (1, 1),
+        previous: Prediction | None = None,
+    ) -> Prediction:
+        """Predict the masks of N objects on a frame.
+
+        Args:
+            image: The frame.
+            informed: `(N, C, h, w)` from `with_memory`, or `(1, C, h, w)` from `without_memory`.
+            prompts: One prompt of clicks and box per object, all of the same number of points.
+            frame_hw: Height and width of the frame, in whose pixels the prompts are.
+            previous: The masks that the prompts correct.
+        """
+        ...
+
+    def adopt_masks(
+        self, image: ImageFeatures, informed: Tensor, masks: list[BoolMask]
+    ) -> Prediction:
+        """Take N given masks `(H, W)` as the prediction."""
+        ...
+
+    def encode_memory(
+        self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> Tensor:
+        """Return the mask memories of N objects, `(N, ...)`, in a layout of the model's own."""
+        ...
+
+    def candidates(
+        self,
+        image: ImageFeatures,
+        informed: Tensor,
+        prompts: list[ObjectPrompt],
+        *,
+        frame_hw: tuple[int, int],
+    ) -> tuple[BoolMask, Tensor]:
+        """Return the masks that each of N prompts may mean, and how good each is thought to be.
+
+        Takes its arguments as `decode` does.
+
+        Returns:
+            `(N, 3, H, W)` bool masks at the frame's size, and their predicted IoUs, `(N, 3)`.
+        """
+        ...
+
+    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
+        """Return the masks at the frame's size, `(N, H, W)` bool."""
+        ...
+
+    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
+        """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8.
+
+        0 to 255 stands for 0 to 1; a pixel of the mask has 128 or more, any other less.
+        """
+        ...

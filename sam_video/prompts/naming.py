@@ -1,0 +1,171 @@
+"""Whose click, box or mask it is: names, numbers for what has none, and the background's clicks."""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
+from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.types import BoolMask, Box, Click
+
+CORRECTIONS_PER_PROMPT = 10
+"""Clicks of background names count once for every object that they correct; `MAX_PROMPTS` times so
+many are accepted."""
+MAX_NAME_LENGTH = 1_000
+"""Characters of an object's name, which becomes part of file names."""
+
+_Named = tuple[str, NamedPrompt]
+
+_log = logging.getLogger(__name__)
+
+
+def with_names(prompts: Sequence[NamedPrompt]) -> list[_Named]:
+    """Pair each prompt with the object that it is for, a background click with several.
+
+    Positive clicks without names are objects of their own (`object_1`, `object_2`, …), boxes
+    without names go on with the numbers, and a negative click without a name refines the object of
+    the nearest positive prompt. A name with nothing positive is no object: its clicks are
+    background for every object whose first positive prompt is on their frame or an earlier one.
+
+    Args:
+        prompts: Fitted to the video.
+
+    Returns:
+        Objects in the order in which something positive first names them, and the prompts of each
+        in the order given.
+
+    Raises:
+        PromptError: Nothing is positive, or a name cannot be used.
+    """
+    _check_any_positive(prompts)
+    named = _named(prompts)
+    first_positive_frame = _first_positive_frames(named)
+    place = {name: position for position, name in enumerate(first_positive_frame)}
+    return sorted(_with_background(named, first_positive_frame), key=lambda pair: place[pair[0]])
+
+
+def _check_any_positive(prompts: Sequence[NamedPrompt]) -> None:
+    if any(prompt.is_positive for prompt in prompts):
+        return
+    field = "click_labels" if prompts[0].place.startswith("click") else "the label in prompts"
+    raise PromptError(f"{field} is 0 for every click; expected a 1 (foreground) among them")
+
+
+def _named(prompts: Sequence[NamedPrompt]) -> list[_Named]:
+    """Pair each prompt with a name; one without is numbered, or joins the nearest positive one."""
+    numbers = count(1)
+    own_names = [_own_name(prompt, numbers) for prompt in prompts]
+    pairs = list(zip(own_names, prompts, strict=True))
+    positive = [(name, prompt) for name, prompt in pairs if name is not None and prompt.is_positive]
+    unnamed = [prompt for name, prompt in pairs if name is None]
+    joined = iter(_nearest_names(unnamed, positive))
+    return [(next(joined) if name is None else name, prompt) for name, prompt in pairs]
+
+
+def _own_name(prompt: NamedPrompt, numbers: Iterator[int]) -> str | None:
+    name = prompt.object_id
+    if name is None:
+        return f"object_{next(numbers)}" if prompt.is_positive else None
+    if len(name) > MAX_NAME_LENGTH:
+        raise PromptError(
+            f"{prompt.place} is named {quoted(name)}, {len(name)} characters;"
+            f" expected at most {MAX_NAME_LENGTH}"
+        )
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise PromptError(f"{prompt.place} is named {quoted(name)}; expected valid Unicode")
+    return name
+
+
+def _nearest_names(unnamed: Sequence[NamedPrompt], positive: Sequence[_Named]) -> list[str]:
+    """Find for each negative click the object to refine."""
+    if not unnamed:
+        return []
+    xyxy = np.array([_extent_xyxy(prompt.value) for _, prompt in positive])
+    frames = np.array([prompt.frame_index for _, prompt in positive])
+    names = []
+    for prompt in unnamed:
+        assert isinstance(prompt.value, Click)
+        names.append(positive[_nearest(prompt.value, prompt.frame_index, xyxy, frames)][0])
+    return names
+
+
+def _extent_xyxy(value: Click | Box | BoolMask) -> tuple[float, float, float, float]:
+    """Return the box around a click, box or mask; around a click it is empty."""
+    if isinstance(value, Click):
+        return value.x, value.y, value.x, value.y
+    if isinstance(value, Box):
+        return value.x0, value.y0, value.x1, value.y1
+    columns = np.flatnonzero(value.any(axis=0))
+    rows = np.flatnonzero(value.any(axis=1))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def _nearest(
+    click: Click,
+    frame_index: int,
+    xyxy: npt.NDArray[np.float64],
+    frames: npt.NDArray[np.int64],
+) -> int:
+    """Find the nearest of the boxes on the click's frame, or of all if none is on it.
+
+    Args:
+        click: The click to search from; inside a box it has no distance to it.
+        frame_index: Of the click.
+        xyxy: `(N, 4)` float64, boxes in pixels.
+        frames: `(N,)` int64, their frame indices.
+    """
+    x0, y0, x1, y1 = xyxy.T
+    right_of = np.maximum(x0 - click.x, click.x - x1)
+    below = np.maximum(y0 - click.y, click.y - y1)
+    distances = np.hypot(right_of.clip(min=0), below.clip(min=0))
+    on_frame = frames == frame_index
+    if on_frame.any():
+        distances[~on_frame] = np.inf
+    return int(distances.argmin())
+
+
+def _first_positive_frames(named: Sequence[_Named]) -> dict[str, int]:
+    """Map each object to its first prompted frame, in the order in which objects are named."""
+    first: dict[str, int] = {}
+    for name, prompt in named:
+        if prompt.is_positive:
+            first[name] = min(first.get(name, prompt.frame_index), prompt.frame_index)
+    return first
+
+
+def _with_background(
+    named: Sequence[_Named], first_positive_frame: dict[str, int]
+) -> Iterator[_Named]:
+    """Give each click of a name that is no object to all objects that are there on its frame."""
+    by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
+    starts = [first_positive_frame[name] for name in by_start]
+    num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
+    unused: list[NamedPrompt] = []
+    for name, prompt in named:
+        if name in first_positive_frame:
+            yield name, prompt
+            continue
+        present = by_start[: bisect_right(starts, prompt.frame_index)]
+        num_given += len(present)
+        if num_given > most:
+            field = "click_object_ids" if prompt.place.startswith("click") else "prompts"
+            raise PromptError(
+                f"{field} has background clicks for {len(by_start)} objects;"
+                f" expected at most {most} corrections by them, for {MAX_PROMPTS} prompts"
+            )
+        if not present:
+            unused.append(prompt)
+        yield from ((object_id, prompt) for object_id in present)
+    if unused:
+        _log.warning(
+            "ignoring %d background clicks on frames where no object is yet, the first being"
+            " %s on frame %d",
+            len(unused),
+            unused[0].place,
+            unused[0].frame_index,
+        )

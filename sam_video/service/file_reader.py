@@ -1,0 +1,99 @@
+"""Files from anywhere are read in a process of their own."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sam_video.errors import PromptError, VideoError
+from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.types import Frame, FrameSource, Samples, Span
+from sam_video.workers.sandbox import GuardedProcess, ProcessFailure
+
+
+class FileReader:
+    """Reads the files of a request, any of which may crash, hang or bloat what decodes it.
+
+    All of them are read in one process, which lives from entering this context manager to leaving
+    it; what is opened can be read as long. What comes out is what `video.open_video`,
+    `mask_zip.read_masks` and `audio.read_sound` give.
+
+    Raises:
+        RequestError: The variable of a limit has a value that is not accepted.
+    """
+
+    def __init__(self) -> None:
+        self._process = GuardedProcess("sam_video.service.reading")
+
+    def __enter__(self) -> Self:
+        self._process.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.__exit__()
+
+    def open_video(self, path: Path) -> FrameSource:
+        """Open a video or an image, whatever its name says that it is.
+
+        Raises:
+            VideoError: It cannot be read, or only with more memory or time than the limits allow.
+        """
+        return _Video(self._process, path)
+
+    def read_masks(self, path: Path, *, width: int, height: int) -> tuple[NamedPrompt, ...]:
+        """Read a zip of masks for a video of `width` and `height` pixels.
+
+        Raises:
+            PromptError: It cannot be read, does not fit, or takes more than the limits allow.
+        """
+        try:
+            return tuple(self._process.run("masks", str(path), width, height))
+        except ProcessFailure as failure:
+            raise PromptError(f"mask_prompts is {quoted(path.name)}, which {failure}") from None
+
+    def read_sound(self, path: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+        """Yield the sound that a file has in some spans of time, in blocks of about a second.
+
+        Raises:
+            VideoError: It takes more memory or time than the limits allow, or crashes the decoder.
+        """
+        with _failures_named(path):
+            yield from self._process.run("sound", str(path), spans)
+
+
+class _Video:
+    """A file in a guarded process, as a `FrameSource`."""
+
+    def __init__(self, process: GuardedProcess, path: Path) -> None:
+        self._process = process
+        self._path = path
+        (self.info,) = self._run("info")
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield every frame from the first to the last that decodes."""
+        return self._run("frames")
+
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        return self._run("frames_at", sorted(set(indices)))
+
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, 0."""
+        return self._run("frames_backward", last)
+
+    def count_frames(self, limit: int) -> int:
+        """Decode up to `limit` frames and return how many there are."""
+        (num_frames,) = self._run("num_frames", limit)
+        return int(num_frames)
+
+    def _run(self, function: str, *arguments: Any) -> Generator[Any, None, None]:
+        with _failures_named(self._path):
+            yield from self._process.run(function, str(self._path), *arguments)
+
+
+@contextmanager
+def _failures_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ProcessFailure as failure:
+        raise VideoError(f"{path.name!r} {failure}") from None

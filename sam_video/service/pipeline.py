@@ -1,0 +1,107 @@
+"""A video and prompts become masks: the parts that do it, composed."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sam_video.errors import PromptError
+from sam_video.model.device import device_errors
+from sam_video.model.loading import load_model
+from sam_video.model.sam2 import SegmentationModel
+from sam_video.prompts import check_num_objects, frame_outside_error
+from sam_video.service.file_reader import FileReader
+from sam_video.service.progress import frame_progress
+from sam_video.tracking.tracker import Tracker
+from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
+from sam_video.video.read_ahead import ReadAhead
+from sam_video.video.selection import select_frames
+
+MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
+"""How much may be between decoding and tracking, and again between tracking and writing."""
+
+
+def segment_video(
+    video: Path | str | FrameSource,
+    prompts: Sequence[ObjectPrompt],
+    *,
+    model: str | SegmentationModel = "large",
+    track_backward: bool = True,
+    start_frame: int = -1,
+    end_frame: int = -1,
+    frame_interval: int = 1,
+) -> Generator[MaskFrame, None, None]:
+    """Yield every frame of a video with the masks of the prompted objects.
+
+    Args:
+        video: A file that FFmpeg or Pillow reads, in a process of its own, or frames from
+            elsewhere. A thread reads up to four ahead, so that each must have an image of its own.
+        prompts: At most one per object and frame; at least one that says where an object is.
+        model: A checkpoint's name, or a loaded model to use again.
+        track_backward: Also track from an object's first prompt back to the start.
+        start_frame: First frame to process; -1 is the start.
+        end_frame: Last frame to process, inclusive; -1 is the end.
+        frame_interval: Process every Nth frame only, and the prompted ones.
+
+    Raises:
+        RequestError: The video ends before `start_frame`, or there is too much to process.
+        PromptError: A prompt cannot be used with this video, or they name too many objects.
+        VideoError: The video cannot be read.
+        CheckpointError: The checkpoint cannot be had.
+        DeviceError: The GPU cannot be used, fails, or has too little memory.
+    """
+    with _opened(video) as source:
+        _check_prompts(prompts, source)
+        selection = select_frames(
+            source,
+            {prompt.frame_index for prompt in prompts},
+            start_frame=start_frame,
+            end_frame=end_frame,
+            frame_interval=frame_interval,
+        )
+        loaded = load_model(model) if isinstance(model, str) else model
+        with (
+            device_errors(),
+            ReadAhead(selection, queue_size(selection.info)) as ahead,
+            Tracker(loaded, ahead, selection.renumbered(prompts)) as tracker,
+        ):
+            for masks in track(tracker, selection.info, track_backward=track_backward):
+                yield selection.original(masks)
+
+
+@contextmanager
+def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
+    if isinstance(video, str | Path):
+        with FileReader() as reader:
+            yield reader.open_video(Path(video))
+    else:
+        yield video
+
+
+def _check_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
+    if not any(prompt.is_positive for prompt in prompts):
+        raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
+    check_num_objects(len({prompt.object_id for prompt in prompts}))
+    last = max(prompt.frame_index for prompt in prompts)
+    num_frames = source.count_frames(last + 1)
+    if last >= num_frames:
+        raise frame_outside_error("frame_index", last, num_frames)
+
+
+def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
+    """Return how many frames may be between two threads: fewer where they are large."""
+    num_bytes = info.width * info.height * bytes_per_pixel
+    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
+
+
+def track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
+    """Run the tracker's passes in order and show their progress."""
+    tracker.condition()
+    passed = tracker.num_backward_frames if track_backward else 0
+    total = None if info.num_frames is None else info.num_frames + passed
+    with frame_progress(total) as progress:
+        if track_backward:
+            for _ in tracker.backward():
+                progress.update()
+        for masks in tracker.forward():
+            yield masks
+            progress.update()

@@ -1,0 +1,52 @@
+"""What is read of files from anywhere, in a guarded process; `file_reader` asks for it."""
+
+from collections.abc import Generator, Sequence
+from functools import cache
+from pathlib import Path
+
+from sam_video.prompts.mask_zip import read_masks
+from sam_video.prompts.stated import NamedPrompt
+from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
+from sam_video.video.sound import read_sound
+from sam_video.video.source import open_video
+
+
+@cache
+def _source(path: str) -> FrameSource:
+    """Open a video once for all that is asked of it."""
+    return open_video(Path(path))
+
+
+def info(path: str) -> Generator[VideoInfo, None, None]:
+    """Yield what is known of a video."""
+    yield _source(path).info
+
+
+def frames(path: str) -> Generator[Frame, None, None]:
+    """Yield all frames."""
+    return _source(path).frames()
+
+
+def frames_at(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    """Yield the frames of these indices."""
+    return _source(path).frames_at(indices)
+
+
+def frames_backward(path: str, last: int) -> Generator[Frame, None, None]:
+    """Yield the frames from `last` to the first."""
+    return _source(path).frames_backward(last)
+
+
+def num_frames(path: str, limit: int) -> Generator[int, None, None]:
+    """Yield how many frames there are, up to a limit."""
+    yield _source(path).count_frames(limit)
+
+
+def masks(path: str, width: int, height: int) -> Generator[NamedPrompt, None, None]:
+    """Yield the masks of a zip."""
+    yield from read_masks(Path(path), width=width, height=height)
+
+
+def sound(path: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+    """Yield the sound that a file has in some spans of time."""
+    return read_sound(Path(path), spans)

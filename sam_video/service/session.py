@@ -1,0 +1,183 @@
+"""Requests go in, files come out, one after another on a loaded checkpoint."""
+
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.errors import DeviceError, RequestError
+from sam_video.model.device import device_errors
+from sam_video.model.loading import load_model
+from sam_video.model.sam2 import SegmentationModel
+from sam_video.prompts import build_prompts
+from sam_video.request import Request
+from sam_video.service.file_reader import FileReader
+from sam_video.service.heap import release_heap
+from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
+from sam_video.service.pipeline import queue_size, track
+from sam_video.tracking.tracker import Tracker
+from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt
+from sam_video.video.read_ahead import ReadAhead
+from sam_video.video.selection import FrameSelection, select_frames
+from sam_video.writers.for_request import extra_sinks, primary_sink
+from sam_video.writers.write_behind import WriteBehind
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """Runs requests one after another on a loaded checkpoint.
+
+    The checkpoint of the last request stays loaded; a request that names another replaces it.
+
+    Args:
+        model: The checkpoint to load at once; None loads with the first request.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be had.
+        DeviceError: The GPU cannot be used, or its memory does not suffice.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._name: str | None = None
+        self._model: SegmentationModel | None = None
+        self.metrics = Metrics()
+        """Of the last request."""
+        self.is_busy = False
+        """Whether a request is running."""
+        if model is not None:
+            self._load(model)
+
+    def _load(self, name: str) -> SegmentationModel:
+        if self._model is None or self._name != name:
+            path = resolve_checkpoint(name)
+            self._model = None  # frees its memory before the next one takes its own
+            torch.cuda.empty_cache()
+            self._model = load_model(name, checkpoint=path)
+            self._name = name
+        return self._model
+
+    def check(self) -> None:
+        """Run one small picture through the loaded model.
+
+        Raises:
+            DeviceError: The GPU does not run it, or what comes out are no numbers.
+        """
+        model = self._model
+        if model is None:  # or another one is on its way
+            return
+        with device_errors():
+            (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
+            click = ObjectPrompt("", 0, (Click(32, 32),))
+            found = model.decode(image, model.without_memory(image), [click], frame_hw=(64, 64))
+            numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
+            if not numbers.isfinite().all():
+                raise DeviceError("the model's masks are no numbers; start it again")
+
+    def predict(self, request: Request, folder: Path) -> Generator[Path, None, None]:
+        """Yield the files of a prediction, each as soon as it is complete.
+
+        Args:
+            request: What to do.
+            folder: Where the files go. If the prediction fails or is abandoned, none of them stay.
+
+        Raises:
+            RequestError, PromptError, VideoError, CheckpointError, DeviceError: As `segment_video`.
+        """
+        completed: list[Path] = []
+        try:
+            with self._busy(), device_errors():
+                yield from self._predict(request, folder, completed)
+        except BaseException:
+            for path in completed:
+                path.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        try:
+            self.is_busy = True
+            yield
+        finally:
+            self.is_busy = False
+            release_heap()
+
+    def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
+        self.metrics = metrics = Metrics()
+        peak = PeakMemory()
+        decoding = partial(metrics.count_as, "decoding")
+        with metrics.count_as("total"), FileReader() as reader, ExitStack() as stack:
+            with decoding():
+                source = TimedSource(reader.open_video(request.input_video), decoding)
+            if request.multimask_output and not source.info.is_still:
+                raise RequestError("multimask_output is true for a video; expected a still image")
+            prompts = build_prompts(request, source, reader.read_masks)
+            selection = _selection(request, source, prompts)
+            ahead = stack.enter_context(ReadAhead(selection, queue_size(source.info)))
+            tracker = Tracker(
+                self._load(request.model),
+                TimedSource(ahead, partial(metrics.pause, "tracking")),
+                selection.renumbered(prompts),
+                with_confidences=request.output_confidences,
+            )
+            stack.enter_context(tracker)
+            metrics.objects = tracker.num_objects
+            folder.mkdir(parents=True, exist_ok=True)
+            primary = primary_sink(request, source.info, prompts, folder)
+            read_sound = partial(reader.read_sound, request.input_video)
+            extra = list(extra_sinks(request, source.info, folder, read_sound))
+            writer = WriteBehind(
+                [primary, *extra],
+                queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),
+                completed=completed,
+                timer=partial(metrics.count_as, "encoding"),
+            )
+            stack.push(writer)  # before it begins, or a cancellation might come in between
+            writer.__enter__()
+            frames = _mask_frames(tracker, selection, request, prompts)
+            for masks in timed(frames, partial(metrics.count_as, "tracking")):
+                metrics.frames += 1
+                is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
+                yield from writer.write(masks, [primary, *extra] if is_drawn else extra)
+            yield from writer.finish()
+        metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
+        logger.info("%s", metrics)
+
+
+def _selection(
+    request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt]
+) -> FrameSelection:
+    """Select the frames that a request asks for; a preview has the prompted ones alone."""
+    prompted = {prompt.frame_index for prompt in prompts}
+    if request.preview:
+        return FrameSelection(source, range(0), prompted)
+    return select_frames(
+        source,
+        prompted,
+        start_frame=request.start_frame,
+        end_frame=request.end_frame,
+        frame_interval=request.frame_interval,
+    )
+
+
+def _mask_frames(
+    tracker: Tracker, selection: FrameSelection, request: Request, prompts: Sequence[ObjectPrompt]
+) -> Generator[MaskFrame, None, None]:
+    """Yield the frames of a request, under their indices in the source."""
+    is_backward = request.track_backward and not request.preview
+    for masks in track(tracker, selection.info, track_backward=is_backward):
+        found = tracker.with_candidates(masks) if request.multimask_output else masks
+        found = selection.original(found)
+        yield _prompted_alone(found, prompts) if request.preview else found
+
+
+def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFrame:
+    """Leave out objects that have no prompt on the frame: without what lies between, they stray."""
+    named = {p.object_id for p in prompts if p.frame_index == masks.frame.index}
+    return replace(masks, objects=tuple(o for o in masks.objects if o.object_id in named))

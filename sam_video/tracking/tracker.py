@@ -1,0 +1,317 @@
+"""The tracker: prompts condition, memories propagate, frames go in and masks come out.
+
+All prompts are known before tracking starts. First the prompted frames are read and segmented;
+then each object that enters late is tracked backward from its first prompt, its masks spooled to
+disk; then all objects are tracked forward and every frame is yielded, in order. Objects do not
+influence one another, and the forward pass does not depend on the backward one. Nothing is kept in
+memory per frame of the video.
+
+Threads share the work: one encodes the images of the frames ahead, if that is worth it, and others
+have a team of the objects each; these wait neither for one another nor for what is done with the
+masks, but for a few frames at most. Where the GPU's memory does not suffice, fewer objects are
+tracked at a time, and images are not encoded ahead.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from itertools import islice, starmap
+from typing import Self
+
+from torch import Tensor
+
+from sam_video.model.interface import ImageFeatures, Prediction, Segmenter
+from sam_video.prompts import frame_outside_error
+from sam_video.tracking.batches import Batches, grouped, result_where_memory_suffices
+from sam_video.tracking.mask_spool import MaskSpool
+from sam_video.tracking.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
+from sam_video.tracking.objects import TrackedObject
+from sam_video.types import (
+    BoolMask,
+    Candidate,
+    Frame,
+    FrameSource,
+    MaskFrame,
+    ObjectMask,
+    ObjectPrompt,
+)
+from sam_video.video.read_ahead import ahead
+from sam_video.workers.crew import Crew, Pending
+
+MAX_BATCH = 16
+"""Objects in one call of the network: bounds its memory, and more gain nothing."""
+
+MAX_AHEAD, MAX_BYTES_AHEAD = 2, 64 * 2**20
+"""Frames that may be encoded and tracked while the masks of the one before them are made use of;
+only one where the masks of a frame have more bytes than that."""
+
+
+class Tracker:
+    """Tracks objects through one video: `condition`, then `backward` or not, then `forward`.
+
+    Args:
+        segmenter: The model.
+        source: The video; it is read two or three times.
+        prompts: One per object and frame. Objects are numbered in the order of their first one.
+        with_confidences: Give `ObjectMask.confidence` too.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        source: FrameSource,
+        prompts: Sequence[ObjectPrompt],
+        *,
+        with_confidences: bool = False,
+    ) -> None:
+        self._segmenter = segmenter
+        self._source = source
+        self._hw = (source.info.height, source.info.width)
+        self._positives = [prompt for prompt in prompts if prompt.is_positive]
+        self._objects = self._tracked_objects(prompts)
+        self._with_confidences = with_confidences
+        self._spool = MaskSpool()
+        self._num_teams = max(1, min(self.num_objects, segmenter.num_workers))
+        self._share_cores = partial(
+            segmenter.share_cores, self._num_teams + segmenter.encodes_ahead
+        )
+        self._crew = Crew(self._num_teams, self._share_cores)
+        is_large = self.num_objects * math.prod(self._hw) > MAX_BYTES_AHEAD
+        self._num_ahead = 1 if is_large else MAX_AHEAD
+        self._resources = ExitStack()
+        self._span = MAX_POINTERS
+        self._batches = Batches(MAX_BATCH, "objects")
+        self._image_batches = Batches(segmenter.num_images, "images")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for resource in (self._spool, self._crew):
+                stack.enter_context(resource)
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
+
+    def _tracked_objects(self, prompts: Sequence[ObjectPrompt]) -> dict[str, TrackedObject]:
+        first_frames: dict[str, int] = {}
+        for prompt in self._positives:
+            earliest = first_frames.get(prompt.object_id, prompt.frame_index)
+            first_frames[prompt.object_id] = min(earliest, prompt.frame_index)
+        corrections: dict[str, dict[int, ObjectPrompt]] = defaultdict(dict)
+        for prompt in prompts:
+            if not prompt.is_positive:
+                corrections[prompt.object_id][prompt.frame_index] = prompt
+        return {
+            name: TrackedObject(name, index, first, MemoryBank(), corrections[name])
+            for index, (name, first) in enumerate(first_frames.items())
+        }
+
+    @property
+    def num_objects(self) -> int:
+        """How many objects are tracked."""
+        return len(self._objects)
+
+    @property
+    def num_backward_frames(self) -> int:
+        """How many frames `backward` will pass."""
+        return max((o.first_frame for o in self._objects.values()), default=0)
+
+    def condition(self) -> None:
+        """Segment the prompted frames; each prompt becomes a memory of its object.
+
+        Raises:
+            PromptError: A prompt is on a frame that the video does not have.
+            torch.OutOfMemoryError: The GPU's memory does not suffice for one object; so it is with
+                the other passes.
+        """
+        by_frame = grouped(self._positives, lambda prompt: prompt.frame_index)
+        wanted = set(by_frame).union(*(o.corrections for o in self._objects.values()))
+        found = set()
+        for frame in self._source.frames_at(wanted):
+            found.add(frame.index)
+            if frame.index in by_frame:
+                self._condition_on(frame, by_frame[frame.index])
+        if wanted - found:
+            num_frames = self._source.count_frames(max(wanted))
+            raise frame_outside_error("frame_index", min(wanted - found), num_frames)
+        self._span = self._source.count_frames(MAX_POINTERS)
+
+    def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
+        (image,) = self._segmenter.encode_images([frame.image])
+
+        def segment(batch: list[ObjectPrompt]) -> tuple[Prediction, list[Memory]]:
+            prediction = self._segment_prompts(image, batch)
+            return prediction, self._memories(frame.index, image, prediction, is_prompted=True)
+
+        for group in grouped(prompts, _prompt_shape).values():
+            for batch, (prediction, memories) in self._batches.compute(group, segment):
+                for row, (prompt, memory) in enumerate(zip(batch, memories, strict=True)):
+                    tracked = self._objects[prompt.object_id]
+                    tracked.bank.add_conditioning(memory)
+                    tracked.predictions[frame.index] = prediction.row(row)
+
+    def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
+        informed = self._segmenter.without_memory(image)
+        masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
+        if masks:
+            return self._segmenter.adopt_masks(image, informed, masks)
+        return self._segmenter.decode(image, informed, prompts, frame_hw=self._hw)
+
+    def backward(self) -> Iterator[int]:
+        """Track late objects back to the start, for `forward` to yield; yield each index passed."""
+        late = [o.backward_copy() for o in self._objects.values() if o.first_frame > 0]
+        if not late:
+            return
+        frames = self._source.frames_backward(self.num_backward_frames - 1)
+        for frame, masks in self._track(frames, late):
+            self._spool.append(frame.index, masks)
+            yield frame.index
+
+    def forward(self) -> Iterator[MaskFrame]:
+        """Yield every frame of the video with the masks of the objects tracked on it."""
+        for frame, tracked in self._track(self._source.frames(), list(self._objects.values())):
+            masks = [*self._spool.read(frame.index), *tracked]
+            yield MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
+
+    def _track(
+        self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
+    ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
+        """Yield each frame with the masks of those objects that are on it."""
+        begun = self._begun(frames, objects)
+        if self._segmenter.encodes_ahead:
+            begun = ahead(begun, self._num_ahead)
+        for frame, calls in self._resources.enter_context(closing(begun)):
+            yield frame, [mask for call in calls for mask in call.result()]
+
+    def _begun(
+        self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
+    ) -> Generator[tuple[Frame, list[Pending[list[ObjectMask]]]], None, None]:
+        """Yield each frame once it is encoded, and what each team is to make of it."""
+        if self._segmenter.encodes_ahead:
+            self._share_cores()
+        teams = self._teams(objects)
+        with closing(frames):
+            while group := list(islice(frames, self._image_batches.size)):
+                for frame, image in zip(group, self._encode(group, objects), strict=True):
+                    steps = [partial(self._advance, frame, image, team) for team in teams]
+                    yield frame, list(starmap(self._crew.submit, enumerate(steps)))
+
+    def _teams(self, objects: list[TrackedObject]) -> list[list[TrackedObject]]:
+        """Divide objects among the threads, so that on any frame each has about as many of them."""
+        by_entry = sorted(objects, key=lambda tracked: tracked.first_frame)
+        return [by_entry[number :: self._num_teams] for number in range(self._num_teams)]
+
+    def _encode(
+        self, frames: list[Frame], objects: list[TrackedObject]
+    ) -> list[ImageFeatures | None]:
+        """Return the features of frames; None where no object needs them, or memory lacks."""
+
+        def encode(batch: list[Frame]) -> list[ImageFeatures]:
+            call = partial(self._segmenter.encode_images, [frame.image for frame in batch])
+            if len(batch) > 1:
+                return call()
+            return [image for images in result_where_memory_suffices(call) for image in images]
+
+        needed = [f for f in frames if any(o.is_tracked_on(f.index) for o in objects)]
+        found: dict[int, ImageFeatures] = {}
+        for batch, images in self._image_batches.compute(needed, encode):
+            found |= zip((frame.index for frame in batch), images, strict=False)
+        return [found.get(frame.index) for frame in frames]
+
+    def _advance(
+        self, frame: Frame, image: ImageFeatures | None, team: list[TrackedObject]
+    ) -> list[ObjectMask]:
+        """Track those of a team that are on a frame, or take what their prompts there gave."""
+        time = frame.index
+        masks: list[ObjectMask] = []
+        others = []
+        for tracked in team:
+            if (prediction := tracked.predictions.pop(time, None)) is not None:
+                masks += self._object_masks([tracked], prediction)
+            elif tracked.is_on(time):
+                others.append(tracked)
+        if not others:
+            return masks
+        features = image or self._segmenter.encode_images([frame.image])[0]
+
+        def step(batch: list[TrackedObject]) -> tuple[list[Memory], list[ObjectMask]]:
+            prediction, memories = self._step(time, features, batch)
+            return memories, self._object_masks(batch, prediction)
+
+        for group in grouped(others, lambda tracked: tracked.shape_at(time)).values():
+            for batch, (memories, found) in self._batches.compute(group, step):
+                for tracked, memory in zip(batch, memories, strict=True):
+                    if time in tracked.corrections:
+                        tracked.bank.add_conditioning(memory)
+                    else:
+                        tracked.bank.add_recent(memory)
+                masks += found
+        return masks
+
+    def _step(
+        self, time: int, image: ImageFeatures, objects: list[TrackedObject]
+    ) -> tuple[Prediction, list[Memory]]:
+        """Predict a batch of objects, of which all or none have a correction, on a frame."""
+        memory = MemoryBatch.stack(tracked.bank.recall(time) for tracked in objects)
+        informed = self._segmenter.with_memory(image, memory, self._span)
+        prediction = self._segmenter.decode(image, informed)
+        corrections = [o.corrections[time] for o in objects if time in o.corrections]
+        if corrections:
+            prediction = self._segmenter.decode(
+                image, informed, corrections, frame_hw=self._hw, previous=prediction
+            )
+        return prediction, self._memories(time, image, prediction, is_prompted=bool(corrections))
+
+    def _memories(
+        self, time: int, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
+    ) -> list[Memory]:
+        maps = self._segmenter.encode_memory(image, prediction, is_prompted=is_prompted)
+        return [
+            Memory(time, features, pointer)
+            for features, pointer in zip(maps, prediction.pointers, strict=True)
+        ]
+
+    def _object_masks(
+        self, objects: list[TrackedObject], prediction: Prediction
+    ) -> list[ObjectMask]:
+        masks = self._segmenter.masks_of(prediction, self._hw)
+        scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
+        ious = prediction.predicted_ious.tolist()
+        confidences = (
+            self._segmenter.confidences_of(prediction, self._hw)
+            if self._with_confidences
+            else [None] * len(objects)
+        )
+        return [
+            ObjectMask(o.object_id, o.object_index, *values)
+            for o, *values in zip(objects, masks, scores, ious, confidences, strict=True)
+        ]
+
+    def with_candidates(self, masks: MaskFrame) -> MaskFrame:
+        """Give the objects that are prompted on a frame all masks that their prompts may mean.
+
+        A mask prompt means itself, and has no candidates.
+        """
+        (image,) = self._segmenter.encode_images([masks.frame.image])
+        informed = self._segmenter.without_memory(image)
+        prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
+        found: dict[str, tuple[Candidate, ...]] = {}
+
+        def segment(batch: list[ObjectPrompt]) -> tuple[BoolMask, Tensor]:
+            return self._segmenter.candidates(image, informed, batch, frame_hw=self._hw)
+
+        for group in grouped((p for p in prompts if p.mask is None), _prompt_shape).values():
+            for batch, (many, ious) in self._batches.compute(group, segment):
+                for prompt, three, scores in zip(batch, many, ious.tolist(), strict=True):
+                    found[prompt.object_id] = tuple(map(Candidate, three, scores))
+        objects = (replace(o, candidates=found.get(o.object_id, ())) for o in masks.objects)
+        return replace(masks, objects=tuple(objects))
+
+
+def _prompt_shape(prompt: ObjectPrompt) -> tuple[bool, int]:
+    """Prompts with equal shapes can share one call of the prompt encoder."""
+    return prompt.mask is not None, len(prompt.clicks) + 2 * (prompt.box is not None)

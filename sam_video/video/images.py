@@ -1,0 +1,222 @@
+"""Still and animated images as frames, read with Pillow."""
+
+import logging
+import warnings
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from fractions import Fraction
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from sam_video.errors import VideoError, one_line
+from sam_video.limits import MAX_FRAME_PIXELS
+from sam_video.types import Frame, RGBImage, VideoInfo
+from sam_video.workers.headroom import check_headroom
+from sam_video.workers.stall_timer import report_progress
+
+logger = logging.getLogger(__name__)
+
+BLOCK_BYTES = 256 * 2**20
+"""Memory for the frames that reading backward holds at once."""
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000")
+_READERS = (AvifImagePlugin, Jpeg2KImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""Imported here, as Pillow would import the readers of all its formats to find these."""
+ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
+
+STRIP_PIXELS = 2**21
+"""How much of a picture is converted at once."""
+
+STILL_RATE = Fraction(25)
+"""Frames per second of an image that has no time, as FFmpeg has it."""
+
+PROBED_PICTURES, PROBED_PIXELS = 300, 2**27
+"""Of an animation, read to learn its rate; most have fewer. Two pictures are read in any case."""
+
+# What is large is judged here, by `MAX_FRAME_PIXELS`; a filter of the caller's own comes first.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
+
+
+def open_image(path: Path) -> "ImageSource | None":
+    """Open a file of a format that Pillow reads, or return None for any other.
+
+    Raises:
+        VideoError: The image is damaged or too large.
+    """
+    max_pixels = MAX_FRAME_PIXELS.value
+    _let_pillow_read(max_pixels)
+    try:
+        with _open(path) as image:
+            num_pixels = image.width * image.height
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError:
+        num_pixels = max_pixels + 1
+    if num_pixels > max_pixels:
+        raise VideoError(
+            f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
+        )
+    return ImageSource(path)
+
+
+def _let_pillow_read(num_pixels: int) -> None:
+    """Raise Pillow's own limit, which holds for the whole process, where ours is above it."""
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, num_pixels)
+
+
+class ImageSource:
+    """A still image, or an animated GIF, WebP, PNG or AVIF, as a `FrameSource`.
+
+    EXIF orientation is applied to still images. Transparent pixels keep the colour that is stored
+    under them. Of a file with several pages, such as TIFF, the first is the image.
+
+    Raises:
+        VideoError: Nothing of the image can be decoded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._has_warned = False
+        with closing(self._decode()) as pictures:
+            first_ms, picture = next(pictures)
+            height, width = picture.shape[:2]
+            num_probed = max(1, min(PROBED_PICTURES, PROBED_PIXELS // (width * height)))
+            durations_ms = [first_ms, *(ms for ms, _ in islice(pictures, num_probed))]
+        num_frames = len(durations_ms)
+        is_still = num_frames == 1
+        self.info = VideoInfo(
+            width,
+            height,
+            STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction()),
+            num_frames if num_frames <= num_probed else None,
+            is_still=is_still,
+        )
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """Yield every frame from the first to the last that decodes."""
+        elapsed_ms = Fraction()
+        for index, (duration_ms, picture) in enumerate(self._decode()):
+            yield Frame(index, float(elapsed_ms / 1000), picture)
+            elapsed_ms += duration_ms
+
+    def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        wanted = {index for index in indices if index >= 0}
+        for frame in islice(self.frames(), max(wanted, default=-1) + 1):
+            if frame.index in wanted:
+                yield frame
+
+    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, 0, decoding anew for every `BLOCK_BYTES`."""
+        block_size = max(1, BLOCK_BYTES // (3 * self.info.width * self.info.height))
+        end = self.count_frames(last + 1)
+        while end > 0:
+            start = max(0, end - block_size)
+            block = list(islice(self.frames(), start, end))
+            while block:
+                yield block.pop()
+            end = start
+
+    def count_frames(self, limit: int) -> int:
+        """Decode up to `limit` frames and return how many there are."""
+        return sum(1 for _ in islice(self._decode(), max(0, limit)))
+
+    def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
+        """Yield each picture and how long it is shown, in milliseconds."""
+        with _open(self._path) as image:
+            first_shape: tuple[int, ...] = ()
+            for index in count():
+                try:
+                    picture = _read_picture(image, index)
+                    first_shape = first_shape or picture.shape
+                    if picture.shape != first_shape:  # Pillow lets a GIF grow; browsers do not
+                        picture = _cropped(picture, first_shape)
+                except Exception as error:  # as in _open
+                    if not isinstance(error, EOFError):
+                        check_headroom(error, image.width * image.height)
+                    self._stop(index, error)
+                    return
+                report_progress()
+                yield _duration_ms(image), picture
+                if not _is_animation(image):
+                    return
+
+    def _stop(self, index: int, error: Exception) -> None:
+        """Accept the end of an animation, or a damaged picture after good ones."""
+        if index == 0:
+            raise VideoError(_damage(self._path, error)) from None
+        if not isinstance(error, EOFError) and not self._has_warned:
+            self._has_warned = True
+            logger.warning("%s; its first %d frames are used", _damage(self._path, error), index)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
+        check_headroom(error)
+        raise VideoError(_damage(path, error)) from None
+
+
+def _is_animation(image: Image.Image) -> bool:
+    return image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False)
+
+
+def _read_picture(image: Image.Image, index: int) -> RGBImage:
+    """Decode a picture of the file; an index past the last raises EOFError."""
+    if not _is_animation(image):
+        return _to_rgb(ImageOps.exif_transpose(image))
+    # An APNG may begin with a picture for programs that do not animate; it is no frame.
+    image.seek(index + 1 if image.info.get("default_image") else index)
+    return _to_rgb(image)
+
+
+def _cropped(picture: RGBImage, shape: tuple[int, ...]) -> RGBImage:
+    height, width, _ = shape
+    cropped = np.ascontiguousarray(picture[:height, :width])
+    if cropped.shape != shape:
+        raise ValueError("its size changes")
+    return cropped
+
+
+def _to_rgb(image: Image.Image) -> RGBImage:
+    if image.width * image.height > MAX_FRAME_PIXELS.value:  # a GIF may grow
+        raise ValueError(f"a picture of {image.width}x{image.height} pixels")
+    image.load()
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels are of 32 bits, where 8 or 16 are read")
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    # In strips, as Pillow copies what it converts and what it hands over, each time the whole.
+    height = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, height):
+        strip = image.crop((0, top, image.width, min(image.height, top + height)))
+        picture[top : top + height] = np.asarray(strip.convert("RGB"))
+    return picture
+
+
+def _duration_ms(image: Image.Image) -> Fraction:
+    """Return how long the current picture is shown; browsers and FFmpeg take next to 0 for 100."""
+    duration_ms = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
+    return duration_ms if duration_ms > 10 else Fraction(100)
+
+
+def _damage(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{path.name!r} is a damaged image ({one_line(reason)})"

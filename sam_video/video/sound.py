@@ -1,0 +1,232 @@
+"""The sound of a video file, put to pictures that another video shows of it."""
+
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from heapq import merge
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+from sam_video.errors import VideoError
+from sam_video.types import SAMPLE_RATE, Samples, Span
+from sam_video.video.decoder import open_stream, read_packets
+from sam_video.workers.headroom import check_headroom
+
+logger = logging.getLogger(__name__)
+
+BIT_RATE = 160_000
+"""Bits per second, of a sound that is written."""
+
+TOLERANCE = SAMPLE_RATE // 50
+"""How many samples a sound may be off its time before it is put right, which can be heard."""
+
+PREROLL_SECONDS = 1.0
+"""Of sound that is decoded ahead of what is heard, as codecs need a while to settle."""
+
+MIN_RATE, MAX_RATE, MAX_SAMPLES = 4000, 768_000, 2**20
+"""Samples per second and per frame of a source: what is used, so that memory stays bounded."""
+
+MAX_SILENT_SPANS = 16
+"""How many spans may have no sound at all and still be followed by one that has."""
+
+
+def add_sound(pictures: Path, sound: Iterator[Samples], target: Path) -> None:
+    """Join a video and a sound in an MP4 file, the sound as AAC in stereo.
+
+    Args:
+        pictures: An MP4 file without sound; it is left as it is.
+        sound: Blocks of samples, from the start of the pictures on; none where they are silent.
+        target: The file to write; if this fails, it may be there in part.
+
+    Raises:
+        VideoError: The target cannot be written.
+    """
+    first = next(sound, None)
+    heard = None if first is None else chain([first], sound)
+    try:
+        _join(pictures, heard, target)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{target.name!r} cannot be written: {error.strerror}") from None
+
+
+def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+    """Yield the sound that a file has in some spans of time, in blocks of about a second.
+
+    It is the best audio stream, with silence where a part of it is missing. Of a damaged one, what
+    decodes is used, and one warning is logged; where there is none, nothing is yielded.
+
+    Args:
+        source: A video or an image from anywhere.
+        spans: Which stretches of the source are shown, and when.
+    """
+    waiting: list[Samples] = []
+    for samples in _soundtrack(source, spans):
+        waiting.append(samples)
+        if sum(block.shape[1] for block in waiting) >= SAMPLE_RATE:
+            yield np.concatenate(waiting, axis=1)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting, axis=1)
+
+
+def _join(pictures: Path, sound: Iterator[Samples] | None, target: Path) -> None:
+    with (
+        av.open(f"file:{pictures}") as source,
+        av.open(f"file:{target}", "w", "mp4", options={"movflags": "+faststart"}) as output,
+    ):
+        streams = [_copied(source, output)]
+        if sound is not None:
+            streams.append(_encoded(sound, output))
+        # In the order of their times, so that neither stream waits for the other in memory.
+        for packet in merge(*streams, key=_decoding_seconds):
+            output.mux(packet)
+
+
+def _decoding_seconds(packet: "Packet[Any]") -> Fraction:
+    assert packet.dts is not None
+    return packet.dts * packet.time_base
+
+
+def _copied(source: InputContainer, output: OutputContainer) -> "Iterator[Packet[Any]]":
+    stream = source.streams.video[0]
+    copy = output.add_stream_from_template(stream)
+
+    def packets() -> "Iterator[Packet[Any]]":
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                yield packet
+
+    return packets()
+
+
+def _encoded(sound: Iterator[Samples], output: OutputContainer) -> "Iterator[Packet[Any]]":
+    stream = output.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=BIT_RATE)
+
+    def packets() -> "Iterator[Packet[Any]]":
+        position = 0
+        for samples in sound:
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, position
+            yield from stream.encode(frame)
+            position += samples.shape[1]
+        yield from stream.encode(None)
+
+    return packets()
+
+
+def _soundtrack(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+    """Yield the sound of the spans from time 0 on, with silence where a part of it is missing."""
+    written = current = 0
+    start_seconds = min(span.source_start for span in spans) - PREROLL_SECONDS
+    for seconds, samples in _read_sound(source, start_seconds):
+        for number, span in enumerate(spans[current : current + MAX_SILENT_SPANS], current):
+            position, heard = _place(seconds, samples, span, written)
+            if heard.shape[1]:
+                yield from _silence(position - written)
+                yield heard
+                written, current = position + heard.shape[1], number
+                break
+
+
+def _place(seconds: float, samples: Samples, span: Span, written: int) -> tuple[int, Samples]:
+    """Return what is new of samples that the source has at a time, and its place in the sound."""
+    start, end = round(span.start * SAMPLE_RATE), round(span.end * SAMPLE_RATE)
+    position = start + round((seconds - span.source_start) * SAMPLE_RATE)
+    if abs(position - written) <= TOLERANCE:
+        position = written
+    first = max(0, max(start, written) - position)
+    return position + first, samples[:, first : max(first, end - position)]
+
+
+def _silence(num_samples: int) -> Iterator[Samples]:
+    for start in range(0, num_samples, SAMPLE_RATE):
+        yield np.zeros((2, min(SAMPLE_RATE, num_samples - start)), np.float32)
+
+
+def _read_sound(path: Path, start_seconds: float) -> Generator[tuple[float, Samples], None, None]:
+    """Yield the samples of a file's best audio stream, and their times in its own time line.
+
+    Args:
+        path: A video or an image; one that has no sound yields nothing.
+        start_seconds: What ends before is left out.
+    """
+    problem = None
+    try:
+        with open_stream(path) as (container, _):
+            stream = container.streams.best("audio")
+            if isinstance(stream, AudioStream):
+                problem = yield from _decode(container, stream, start_seconds)
+    except VideoError:  # an animated image
+        return
+    except av.FFmpegError as error:
+        check_headroom(error)
+        problem = error.strerror
+    if problem is not None:
+        logger.warning("the sound of %r is damaged (%s); what decodes is used", path.name, problem)
+
+
+def _decode(
+    container: InputContainer, stream: AudioStream, start_seconds: float
+) -> Generator[tuple[float, Samples], None, str | None]:
+    """Yield as `_read_sound`; return what is wrong, if anything is."""
+    if stream.codec_context is None:
+        return "a codec that cannot be decoded here"
+    problem = None
+    converter = _Converter()
+    end_seconds = start_seconds
+    for packet in read_packets(container, stream):
+        if packet is not None and _seconds(packet, start_seconds) < start_seconds:
+            continue
+        try:
+            frames = stream.decode(packet)
+            parts = [part for frame in frames for part in converter.convert(frame)]
+        except (av.FFmpegError, ValueError) as error:
+            check_headroom(error)
+            reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
+            problem = problem or reason
+            continue
+        for part in parts:
+            seconds = _seconds(part, end_seconds)
+            end_seconds = seconds + part.samples / SAMPLE_RATE
+            # A file of floats may hold anything, and the encoder fails where it is no number.
+            yield seconds, np.clip(np.nan_to_num(part.to_ndarray()), -1, 1)
+    return problem
+
+
+def _seconds(item: "Packet[Any] | AudioFrame", default: float) -> float:
+    if item.pts is None or item.time_base is None:
+        return default
+    return float(item.pts * item.time_base)
+
+
+class _Converter:
+    """Makes frames of any format, which may change on the way, stereo at the rate of the output."""
+
+    def __init__(self) -> None:
+        self._format: tuple[str, str, int] | None = None
+
+    def convert(self, frame: AudioFrame) -> list[AudioFrame]:
+        """Return the frames that are complete now.
+
+        Raises:
+            av.FFmpegError, ValueError: This is none that can be converted.
+        """
+        if not MIN_RATE <= frame.sample_rate <= MAX_RATE:
+            raise ValueError(f"{frame.sample_rate} samples per second")
+        if frame.samples > MAX_SAMPLES:
+            raise ValueError(f"{frame.samples} samples in one packet")
+        frame_format = frame.format.name, frame.layout.name, frame.sample_rate
+        if frame_format != self._format:
+            self._resampler = AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE)
+            self._format = frame_format
+        return self._resampler.resample(frame)

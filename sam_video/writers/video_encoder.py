@@ -1,0 +1,249 @@
+"""Frames to a video file; the one place that knows the ffmpeg program."""
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NoReturn, Self
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from sam_video.errors import VideoError, one_line
+from sam_video.workers.threads import POLL_SECONDS
+from sam_video.writers.atomic_files import partial_path
+
+ENCODERS = ("libx264", "libvpx-vp9")
+"""What the ffmpeg program must have, by its own names."""
+
+PLACEHOLDER = "file:output"
+"""Stands in a command for the file to write."""
+
+LAST_WORDS_SECONDS = 5
+"""How long a program that closed its input may take to say why."""
+
+MAX_SAR_TERM = 65535
+"""H.264 has 16 bits for either term of a pixel's aspect ratio."""
+
+COLOURS = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
+
+H264: dict[str, Any] = {
+    "format": "mp4",
+    "vcodec": "libx264",
+    "preset": "veryfast",
+    "crf": 18,
+    "pix_fmt": "yuv420p",
+    "movflags": "+faststart",
+}
+
+VP9_ALPHA: dict[str, Any] = {
+    "format": "webm",
+    "vcodec": "libvpx-vp9",
+    "deadline": "realtime",
+    "cpu-used": 8,
+    "row-mt": 1,
+    "b:v": 0,
+    "crf": 18,
+    "pix_fmt": "yuva420p",
+    # The alpha plane is a stream of its own, which hidden frames would put out of step.
+    "auto-alt-ref": 0,
+    "metadata:s:v:0": "alpha_mode=1",
+    # Or the file is given a random number for a name.
+    "fflags": "+bitexact",
+}
+
+
+@cache
+def find_ffmpeg() -> str:
+    """Return the ffmpeg program to use: the system's if it has what is needed, or imageio-ffmpeg's.
+
+    Raises:
+        VideoError: There is none.
+    """
+    system = shutil.which("ffmpeg")
+    if system is not None:
+        listing = subprocess.run(
+            [system, "-hide_banner", "-encoders"], capture_output=True, check=False, text=True
+        )
+        if all(name in listing.stdout for name in ENCODERS):
+            return system
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        raise VideoError(
+            f"no ffmpeg program with {' and '.join(ENCODERS)} is installed;"
+            " install ffmpeg or imageio-ffmpeg"
+        ) from None
+
+
+class VideoEncoder:
+    """A video file in the making, of a kind that browsers play, at a constant frame rate.
+
+    It is H.264 in MP4; with transparency, VP9 in WebM, whose second stream is the alpha plane.
+
+    A context manager. The file appears under its name when `finish` returns, and not at all if
+    the context is left without it. Encoding runs in a process of its own, beside the caller.
+    Colours are BT.709, and tagged so. As 4:2:0 needs even sizes, the last column or row of an odd
+    one is there twice, the copy being transparent where there is transparency.
+
+    Args:
+        path: The file to write; an existing one is replaced. Its folder exists.
+        width: Of the images, in pixels.
+        height: Of the images, in pixels.
+        frame_rate: Frames per second.
+        pixel_aspect: Width of a pixel divided by its height, for players to stretch by.
+        has_alpha: Whether images have a fourth channel, 0 where they are transparent.
+
+    Raises:
+        VideoError: There is no ffmpeg program.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: Fraction,
+        pixel_aspect: Fraction = Fraction(1),
+        has_alpha: bool = False,
+    ) -> None:
+        self._program = find_ffmpeg()
+        self._path = path
+        self._partial = partial_path(path)
+        self._shape = (height, width, 4 if has_alpha else 3)
+        self._frame_rate = frame_rate
+        self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)
+        self._is_finished = False
+
+    def __enter__(self) -> Self:
+        """Start the program."""
+        command = self._command()
+        # A file, as a pipe that nobody reads would fill up and stop the program.
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            bufsize=0,
+        )
+        os.set_blocking(self._pipe.fileno(), False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Kill the program and remove what it wrote, unless the video is finished."""
+        if not self._is_finished:
+            self._process.kill()
+            self._process.wait()
+            self._partial.unlink(missing_ok=True)
+        self._pipe.close()
+        self._log.close()
+
+    def write(self, image: npt.NDArray[np.uint8]) -> None:
+        """Add a frame, `(height, width, 3)` uint8 RGB, or `(height, width, 4)` with alpha.
+
+        Raises:
+            VideoError: The program ended, for example because the disk is full.
+        """
+        assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
+        rest = np.ascontiguousarray(_pad_to_even(image)).data.cast("B")
+        pipe = select.poll()
+        pipe.register(self._pipe, select.POLLOUT)
+        while rest:
+            if pipe.poll(1000 * POLL_SECONDS):
+                try:
+                    rest = rest[os.write(self._pipe.fileno(), rest) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    self._fail()
+
+    def finish(self) -> None:
+        """Complete the video and give the file its name.
+
+        Raises:
+            VideoError: The program failed, for example because the disk is full.
+        """
+        self._pipe.close()
+        while not self._has_ended_within(POLL_SECONDS):
+            pass
+        if self._process.returncode != 0:
+            self._fail()
+        self._partial.replace(self._path)
+        self._is_finished = True
+
+    @property
+    def _pipe(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _command(self) -> list[str]:
+        height, width, num_channels = self._shape
+        images = ffmpeg.input(
+            "pipe:0",
+            format="rawvideo",
+            pix_fmt="rgba" if num_channels == 4 else "rgb24",
+            video_size=(width + width % 2, height + height % 2),
+            framerate=str(self._frame_rate),
+        )
+        # accurate_rnd and full_chroma_int, or pure colours come out a few steps off.
+        converted = (
+            images.filter(
+                "scale",
+                out_color_matrix="bt709",
+                out_range="tv",
+                flags="bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
+            )
+            .filter("setsar", sar=str(self._pixel_aspect), max=MAX_SAR_TERM)
+            .filter("setparams", range="tv", **COLOURS)
+        )
+        output = converted.output(
+            PLACEHOLDER,
+            color_range="tv",
+            **COLOURS,
+            **(VP9_ALPHA if num_channels == 4 else H264),
+        ).global_args("-hide_banner", "-loglevel", "error")
+        command: list[str] = output.compile(cmd=self._program, overwrite_output=True)
+        # Only here, as ffmpeg-python takes no name that is not valid Unicode.
+        return [f"file:{self._partial}" if word == PLACEHOLDER else word for word in command]
+
+    def _has_ended_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _fail(self) -> NoReturn:
+        if not self._has_ended_within(LAST_WORDS_SECONDS):
+            self._process.kill()
+            self._process.wait()
+        self._log.seek(0)
+        # What comes first is the cause; the rest is how the parts of ffmpeg took it.
+        cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
+        reason = cause or f"ffmpeg ended with status {self._process.returncode}"
+        raise VideoError(f"{self._path.name!r} cannot be encoded: {one_line(reason)}") from None
+
+
+def _pad_to_even(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width, num_channels = image.shape
+    if height % 2 == 0 and width % 2 == 0:
+        return image
+    padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    if num_channels == 4:
+        padded[height:, :, 3] = padded[:, width:, 3] = 0
+    return padded
