@@ -9,8 +9,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
-from sam_video.model.network import build_network
-from sam_video.model.resampling import resize_image
+from sam_video.model.load import build_network
+from sam_video.model.pixels import resize_image
 from sam_video.types import ObjectPrompt, RGBImage
 
 _MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)

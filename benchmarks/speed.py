@@ -21,8 +21,8 @@ from benchmarks.clips import clicked_objects, read_images
 from benchmarks.official import official_predictor
 from benchmarks.runs import Timing, by_turns, files_by_turns, write_clip
 from sam_video.checkpoints.catalogue import find_checkpoint
-from sam_video.model.device import default_device
-from sam_video.model.network import build_network, default_dtype, load_weights
+from sam_video.model.device import default_device, default_dtype
+from sam_video.model.load import build_network, load_weights
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import MODEL_NAMES
 

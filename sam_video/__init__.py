@@ -25,13 +25,13 @@ from sam_video.types import (
 from sam_video.video.frame_list import FrameList
 
 if TYPE_CHECKING:
-    from sam_video.model.loading import load_model
+    from sam_video.model.load import load_model
     from sam_video.service.pipeline import segment_video
     from sam_video.service.session import Session
 
 _HEAVY = {
     "Session": "sam_video.service.session",
-    "load_model": "sam_video.model.loading",
+    "load_model": "sam_video.model.load",
     "segment_video": "sam_video.service.pipeline",
 }
 """Where those lie that need PyTorch, which takes seconds to import."""

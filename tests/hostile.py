@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sam_video.errors import PromptError, VideoError
-from sam_video.workers.stall_timer import report_progress
+from sam_video.workers.watchdog import report_progress
 
 _steps: list[int] = []
 

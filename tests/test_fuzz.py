@@ -25,7 +25,7 @@ from sam_video.errors import PromptError, RequestError, SamVideoError
 from sam_video.limits import LIMITS, MAX_FRAMES, Limit
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.mask_zip import read_masks
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.request import Request
 from sam_video.types import Box, Click
@@ -83,7 +83,7 @@ entries = st.fixed_dictionaries(
 Said = list[tuple[Any, int, str | None]]
 
 
-def said(prompts: Iterable[NamedPrompt]) -> Said:
+def said(prompts: Iterable[StatedPrompt]) -> Said:
     """Return what prompts say, without where they say it."""
     return [(prompt.value, prompt.frame_index, prompt.object_id) for prompt in prompts]
 
@@ -94,13 +94,13 @@ def assert_one_line(error: SamVideoError | str) -> None:
     assert 0 < len(text) < 1000
 
 
-def rendered_names(prompts: Sequence[NamedPrompt]) -> str:
+def rendered_names(prompts: Sequence[StatedPrompt]) -> str:
     ids = [prompt.object_id for prompt in prompts if prompt.object_id is not None]
     # One empty name is told from none at all by a comma after it.
     return ",".join(ids) + ("," if ids and not "".join(ids) else "")
 
 
-def rendered_clicks(prompts: Sequence[NamedPrompt]) -> dict[str, str]:
+def rendered_clicks(prompts: Sequence[StatedPrompt]) -> dict[str, str]:
     """Write clicks as the four texts of a request."""
     clicks = [prompt.value for prompt in prompts if isinstance(prompt.value, Click)]
     return {
@@ -111,7 +111,7 @@ def rendered_clicks(prompts: Sequence[NamedPrompt]) -> dict[str, str]:
     }
 
 
-def rendered_boxes(prompts: Sequence[NamedPrompt]) -> dict[str, str]:
+def rendered_boxes(prompts: Sequence[StatedPrompt]) -> dict[str, str]:
     """Write boxes as the three texts of a request."""
     boxes = [prompt.value for prompt in prompts if isinstance(prompt.value, Box)]
     return {
@@ -121,7 +121,7 @@ def rendered_boxes(prompts: Sequence[NamedPrompt]) -> dict[str, str]:
     }
 
 
-def rendered_json(prompts: Iterable[NamedPrompt]) -> str:
+def rendered_json(prompts: Iterable[StatedPrompt]) -> str:
     """Write clicks and boxes as JSON, each in an entry of its own."""
     items = []
     for prompt in prompts:

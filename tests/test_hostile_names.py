@@ -13,7 +13,7 @@ from sam_video.errors import VideoError
 from sam_video.request import Request
 from sam_video.service.session import Session
 from tests.clips import draw_clip
-from tests.fake_segmenter import FakeSegmenter
+from tests.fake_model import FakeModel
 
 FILE_NAMES = {
     "line break": "a\nb",
@@ -38,7 +38,7 @@ OBJECT_NAMES = [
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeModel())
     return Session()
 
 

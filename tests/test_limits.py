@@ -35,7 +35,7 @@ from sam_video.service.session import Session
 from sam_video.types import Click, ObjectPrompt
 from sam_video.video.source import open_video
 from tests.clips import draw_clip
-from tests.fake_segmenter import FakeSegmenter
+from tests.fake_model import FakeModel
 
 SIZE = (32, 24)
 ONE_CLICK: dict[str, Any] = {"click_coordinates": "[5,5]"}
@@ -101,7 +101,7 @@ def ask(folder: Path, *, masks: bytes = b"", name: str = "clip.mp4", **inputs: A
 @pytest.fixture
 def predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Request], int]:
     """Return a function that runs a request, with a model of a few lines, and counts its files."""
-    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeModel())
     return lambda request: len(list(Session().predict(request, tmp_path / "out")))
 
 

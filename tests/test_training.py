@@ -13,7 +13,7 @@ from sam2.modeling.sam2_base import SAM2Base
 
 from sam_video import Click, ObjectPrompt, segment_video
 from sam_video.checkpoints.catalogue import resolve_checkpoint
-from sam_video.model.network import build_network, load_weights
+from sam_video.model.load import build_network, load_weights
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.video.frame_list import FrameList
 from training.batches import ClipBatches, ClipShape, collate

@@ -15,7 +15,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from sam_video.model.network import build_network
+from sam_video.model.load import build_network
 from training.batches import ClipBatch, ClipBatches, ClipShape
 from training.photos import PhotoLibrary
 from training.ranks import agree, average_gradients, average_norms, join_ranks

@@ -46,7 +46,7 @@ class Recording:
         return tuple(output.clone() for output in self.outputs)
 
 
-class Replayed:
+class GraphCached:
     """A function of tensors that is recorded for every shape that comes often, and replayed.
 
     Any number of threads may call it; where one is replaying, the others call the function itself.

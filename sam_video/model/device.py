@@ -1,6 +1,7 @@
-"""Which processor the model runs on, and what to do where the GPU does not serve."""
+"""Choose the processor and the number type of a model, and tell of a GPU that fails."""
 
 import os
+import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,21 @@ def _why_cuda_fails() -> str:
     except (RuntimeError, AssertionError) as error:
         return _first_line(error)
     return "CUDA finds none"
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies matrices of it faster, else float32."""
+    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    """Tell whether the CPU multiplies bfloat16 faster: Intel's AMX, or AVX-512 as AMD's has too."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not cpuinfo.exists():
+        return False
+    flags = set(cpuinfo.read_text().split())
+    return not flags.isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 @contextmanager

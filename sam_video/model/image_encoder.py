@@ -53,12 +53,12 @@ class ImageEncoder:
         is_bf16 = self._dtype is torch.bfloat16
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=is_bf16):
             maps = self._trunk(normalised)
-        fine, finer, low, coarse = (
+        stride4, stride8, stride16, stride32 = (
             project(one, weights)
             for one, weights in zip(maps, self._high_res + self._low_res, strict=True)
         )
-        above = interpolate(coarse.float(), scale_factor=2.0, mode=self._top_down)
-        return ImageFeatures(features=low + above, high_res=(fine, finer))
+        above = interpolate(stride32.float(), scale_factor=2.0, mode=self._top_down)
+        return ImageFeatures(features=stride16 + above, high_res=(stride4, stride8))
 
 
 def projection(

@@ -1,6 +1,6 @@
 """The seam between the tracker and the model: a few verbs on batches of objects.
 
-No verb keeps anything: whatever it needs to know of a video is among its arguments.
+A model has no state: everything that it needs to know of a video is among the arguments.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from sam_video.tracking.memory import MemoryBatch
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 
@@ -20,7 +19,21 @@ class ImageFeatures:
     features: Tensor
     """`(1, C, h, w)` at stride 16."""
     high_res: tuple[Tensor, Tensor]
-    """`(1, C/8, 4h, 4w)` and `(1, C/4, 2h, 2w)`, for the mask decoder."""
+    """`(1, C/8, 4h, 4w)` at stride 4 and `(1, C/4, 2h, 2w)` at stride 8, for the mask decoder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryBatch:
+    """What N objects remember for one frame: M mask memories and P object pointers each."""
+
+    maps: tuple[tuple[Tensor, ...], ...]
+    """Mask memories, `N` times `M`, in the layout of `Model.encode_memory`."""
+    slots: tuple[tuple[int, ...], ...]
+    """Temporal slots of the maps, `N` times `M`: 0 conditioning, else 1 (oldest) to 6 (newest)."""
+    pointers: Tensor
+    """`(N, P, C)`."""
+    distances: Tensor
+    """`(N, P)` float32, distances of the pointers in frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +60,8 @@ class Prediction:
         )
 
 
-class Segmenter(Protocol):
-    """What the tracker asks of a model; any number of threads may ask at a time."""
+class Model(Protocol):
+    """What the tracker asks of a model; any number of threads may call it at a time."""
 
     @property
     def num_workers(self) -> int:
@@ -91,16 +104,24 @@ class Segmenter(Protocol):
         """
         ...
 
+    def track(self, image: ImageFeatures, informed: Tensor) -> Prediction:
+        """Predict the masks of N objects from their memories alone.
+
+        Args:
+            image: The frame.
+            informed: `(N, C, h, w)` from `with_memory`.
+        """
+        ...
+
     def decode(
         self,
         image: ImageFeatures,
         informed: Tensor,
-        prompts: list[ObjectPrompt] | None = None,
-        *,
-        frame_hw: tuple[int, int] = (1, 1),
+        prompts: list[ObjectPrompt],
+        frame_hw: tuple[int, int],
         previous: Prediction | None = None,
     ) -> Prediction:
-        """Predict the masks of N objects on a frame.
+        """Predict the masks of N objects from prompts on a frame.
 
         Args:
             image: The frame.
@@ -128,7 +149,6 @@ class Segmenter(Protocol):
         image: ImageFeatures,
         informed: Tensor,
         prompts: list[ObjectPrompt],
-        *,
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
         """Return the masks that each of N prompts may mean, and how good each is thought to be.

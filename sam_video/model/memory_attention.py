@@ -20,10 +20,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sam_video.model.attention import Rotation, attend, attend_one, room_for_scores, to_tokens
-from sam_video.model.attention_choice import fastest_attention
-from sam_video.model.cuda_graphs import Replayed, recorder_for
-from sam_video.tracking.memory import MemoryBatch
+from sam_video.model.attention import (
+    Rotation,
+    attend,
+    attend_one,
+    fastest_attention,
+    room_for_scores,
+    to_tokens,
+)
+from sam_video.model.cuda_graphs import GraphCached, recorder_for
+from sam_video.model.interface import MemoryBatch
 
 KEPT_KEYS = 1 << 18
 """Rotated keys are kept with mask memories of up to this many numbers; on a GPU always.
@@ -66,7 +72,7 @@ class MemoryAttention:
         self._attend = fastest_attention(
             side * side, network.hidden_dim, self._width, dtype=dtype, device=device
         )
-        self._inform_batch = Replayed(self._inform_on_gpu, recorder_for(device))
+        self._inform_batch = GraphCached(self._inform_on_gpu, recorder_for(device))
 
     def remember(self, maps: Tensor) -> Tensor:
         """Lay out mask memories `(N, h, w, 64)` as `(N, h w 64 + L h w C)` for this class to read.

@@ -14,17 +14,14 @@ import torch
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
 
-from sam_video.model.bits import packed, unpacked
-from sam_video.model.cuda_graphs import Replayed, recorder_for
-from sam_video.model.device import default_device
+from sam_video.model.cuda_graphs import GraphCached, recorder_for
+from sam_video.model.device import default_device, default_dtype
 from sam_video.model.image_encoder import ImageEncoder
-from sam_video.model.interface import ImageFeatures, Prediction
+from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
 from sam_video.model.mask_decoder import MaskDecoder
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder
-from sam_video.model.network import default_dtype
-from sam_video.model.resampling import enlarge, resize_image, resize_masks
-from sam_video.tracking.memory import MemoryBatch
+from sam_video.model.pixels import enlarge, pack_masks, resize_image, resize_masks, unpack_masks
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 IMAGES_PER_CALL = 4
@@ -35,7 +32,7 @@ _LOGIT_LIMIT = 32.0
 
 
 class SegmentationModel:
-    """SAM 2 as a `Segmenter`.
+    """SAM 2 as a `Model`.
 
     Args:
         network: From `build_network`, with weights.
@@ -68,9 +65,9 @@ class SegmentationModel:
         sparse, dense = self._network.sam_prompt_encoder(self._no_points(1), None, None)
         self._no_prompt: tuple[Tensor, Tensor] = sparse, dense[..., :1, :1]
         record = recorder_for(self.device)
-        self._encode = Replayed(self._encode_pixels, record)
-        self._decode_tracked = Replayed(self._decode_without_prompt, record)
-        self._encode_tracked = Replayed(self._encode_masks, record)
+        self._encode = GraphCached(self._encode_pixels, record)
+        self._decode_tracked = GraphCached(self._decode_without_prompt, record)
+        self._encode_tracked = GraphCached(self._encode_masks, record)
 
     @property
     def num_workers(self) -> int:
@@ -110,7 +107,9 @@ class SegmentationModel:
         if self.device.type == "cuda":  # from pinned memory the copy does not wait for the GPU
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         by_frame = zip(*(maps.split(1) for maps in self._encode(pixels)), strict=True)
-        return [ImageFeatures(features, (fine, finer)) for features, fine, finer in by_frame]
+        return [
+            ImageFeatures(features, (stride4, stride8)) for features, stride4, stride8 in by_frame
+        ]
 
     def _encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image = self._image_encoder(pixels)
@@ -128,18 +127,20 @@ class SegmentationModel:
         return self._memory_attention(image.features, memory, span)
 
     @torch.inference_mode()
+    def track(self, image: ImageFeatures, informed: Tensor) -> Prediction:
+        """Predict masks without prompts, as `SAM2Base._forward_sam_heads` does."""
+        return Prediction(*self._decode_tracked(informed, *image.high_res))
+
+    @torch.inference_mode()
     def decode(
         self,
         image: ImageFeatures,
         informed: Tensor,
-        prompts: list[ObjectPrompt] | None = None,
-        *,
-        frame_hw: tuple[int, int] = (1, 1),
+        prompts: list[ObjectPrompt],
+        frame_hw: tuple[int, int],
         previous: Prediction | None = None,
     ) -> Prediction:
-        """Predict masks, as `SAM2Base._forward_sam_heads` does."""
-        if prompts is None:
-            return Prediction(*self._decode_tracked(informed, *image.high_res))
+        """Predict masks from prompts, as `SAM2Base._forward_sam_heads` does."""
         points = self._points(prompts, frame_hw)
         informed = informed.expand(len(prompts), -1, -1, -1)
         logits = None if previous is None else previous.mask_logits
@@ -150,9 +151,9 @@ class SegmentationModel:
         )
 
     def _decode_without_prompt(
-        self, informed: Tensor, fine: Tensor, finer: Tensor
+        self, informed: Tensor, stride4: Tensor, stride8: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        image = ImageFeatures(informed, (fine, finer))
+        image = ImageFeatures(informed, (stride4, stride8))
         found = self._predict(image, informed, None, None, self._is_ambiguous(num_points=0))
         scores, ious = found.object_score_logits, found.predicted_ious
         return found.mask_logits, found.pointers, scores, ious
@@ -168,7 +169,6 @@ class SegmentationModel:
         image: ImageFeatures,
         informed: Tensor,
         prompts: list[ObjectPrompt],
-        *,
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
         """Return all three masks of the decoder, as `SAM2ImagePredictor.predict` does."""
@@ -297,7 +297,7 @@ class SegmentationModel:
         masks = enlarge(logits, frame_hw) > 0
         if self.device.type == "cpu":
             return cast(BoolMask, masks.numpy())
-        return unpacked(packed(masks).cpu().numpy(), frame_hw[1])
+        return unpack_masks(pack_masks(masks).cpu().numpy(), frame_hw[1])
 
     @torch.inference_mode()
     def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:

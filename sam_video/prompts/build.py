@@ -18,7 +18,7 @@ from sam_video.limits import MAX_OBJECTS, MAX_PROMPTS
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.naming import with_names
-from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.request import Request
 from sam_video.types import Box, Click, FrameSource, ObjectPrompt, VideoInfo
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class MaskReader(Protocol):
     """Reads a zip of masks, as `mask_zip.read_masks` does."""
 
-    def __call__(self, path: Path, /, *, width: int, height: int) -> tuple[NamedPrompt, ...]:
+    def __call__(self, path: Path, /, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Return the masks of a zip for a video of `width` and `height` pixels."""
         ...
 
@@ -67,7 +67,7 @@ def build_prompts(
     return object_prompts(stated, replace(source.info, num_frames=num_frames))
 
 
-def object_prompts(prompts: Sequence[NamedPrompt], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
+def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
     """Fit clicks, boxes and masks to a video and gather them by object and frame.
 
     Returns:
@@ -81,7 +81,7 @@ def object_prompts(prompts: Sequence[NamedPrompt], info: VideoInfo) -> tuple[Obj
     """
     placed = [_placed(prompt, info) for prompt in prompts]
     _log_clipped(prompts, placed)
-    gathered: dict[str, dict[int, list[NamedPrompt]]] = {}
+    gathered: dict[str, dict[int, list[StatedPrompt]]] = {}
     for name, prompt in with_names(placed):
         gathered.setdefault(name, {}).setdefault(prompt.frame_index, []).append(prompt)
     check_num_objects(len(gathered))
@@ -107,7 +107,7 @@ def check_num_objects(num_objects: int) -> None:
         raise PromptError(f"{num_objects} objects are named; expected at most {MAX_OBJECTS}")
 
 
-def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[NamedPrompt]:
+def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[StatedPrompt]:
     """Read all prompt fields; the masks last, for they take longest."""
     texts = [
         *parse_clicks(
@@ -124,13 +124,13 @@ def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[N
     ]
     structured = parse_prompts(request.prompts)
     _check_totals([*texts, *structured])
-    masks: tuple[NamedPrompt, ...] = ()
+    masks: tuple[StatedPrompt, ...] = ()
     if request.mask_prompts is not None:
         masks = read_masks(request.mask_prompts, width=info.width, height=info.height)
     return [*texts, *masks, *structured]
 
 
-def _check_totals(prompts: list[NamedPrompt]) -> None:
+def _check_totals(prompts: list[StatedPrompt]) -> None:
     """Bound what several fields hold together; each text field alone is bounded already."""
     num_clicks = sum(isinstance(prompt.value, Click) for prompt in prompts)
     num_boxes = len(prompts) - num_clicks
@@ -145,7 +145,7 @@ def _check_totals(prompts: list[NamedPrompt]) -> None:
             )
 
 
-def _placed(prompt: NamedPrompt, info: VideoInfo) -> NamedPrompt:
+def _placed(prompt: StatedPrompt, info: VideoInfo) -> StatedPrompt:
     """Check a prompt against the video, and clip a box to the picture.
 
     On a still image everything is on the one frame.
@@ -180,7 +180,7 @@ def _clipped(box: Box, place: str, info: VideoInfo) -> Box:
     return Box(x0, y0, x1, y1)
 
 
-def _log_clipped(stated: Sequence[NamedPrompt], placed: Sequence[NamedPrompt]) -> None:
+def _log_clipped(stated: Sequence[StatedPrompt], placed: Sequence[StatedPrompt]) -> None:
     clipped = [
         before.place
         for before, after in zip(stated, placed, strict=True)
@@ -194,7 +194,7 @@ def _log_clipped(stated: Sequence[NamedPrompt], placed: Sequence[NamedPrompt]) -
         )
 
 
-def _object_prompt(object_id: str, frame_index: int, parts: list[NamedPrompt]) -> ObjectPrompt:
+def _object_prompt(object_id: str, frame_index: int, parts: list[StatedPrompt]) -> ObjectPrompt:
     """Join everything that is said of one object on one frame."""
     described = f"{quoted(object_id)} on frame {frame_index}"
     boxes = [(part.value, part.place) for part in parts if isinstance(part.value, Box)]

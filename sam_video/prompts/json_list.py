@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sam_video.errors import PromptError
-from sam_video.prompts.stated import NamedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
 from sam_video.types import Box, Click
 
 POINT_KEYS = ("x", "y")
@@ -40,7 +40,7 @@ class _Entry(dict[str, Any]):
         self.repeated = [key for key, count in counts.items() if count > 1]
 
 
-def parse_prompts(text: str) -> tuple[NamedPrompt, ...]:
+def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
     """Read a JSON list whose entries each say something of one object on one frame.
 
     An entry has `points` (`[[x, y], …]`) with `labels` (1 foreground, 0 background; all 1 where
@@ -87,7 +87,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
-def _read_entry(entry: Any, place: str) -> Iterator[NamedPrompt]:
+def _read_entry(entry: Any, place: str) -> Iterator[StatedPrompt]:
     if not isinstance(entry, _Entry):
         raise _not_accepted(place, entry, 'an object, such as {"x": 391, "y": 239}')
     _check_keys(entry, place)
@@ -105,7 +105,7 @@ def _read_entry(entry: Any, place: str) -> Iterator[NamedPrompt]:
             " or x_min, y_min, x_max and y_max"
         )
     for where, value in values:
-        yield NamedPrompt(value, frame_index, object_id, where, f"{place}.frame_index")
+        yield StatedPrompt(value, frame_index, object_id, where, f"{place}.frame_index")
 
 
 def _check_keys(entry: _Entry, place: str) -> None:

@@ -21,10 +21,9 @@ from PIL.PngImagePlugin import PngImageFile
 
 from sam_video.errors import PromptError, one_line
 from sam_video.limits import MAX_PROMPTS, MAX_ZIP_BYTES, MAX_ZIP_MEMBERS
-from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.types import BoolMask
-from sam_video.workers.headroom import check_headroom
-from sam_video.workers.stall_timer import report_progress
+from sam_video.workers.watchdog import check_headroom, report_progress
 
 MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER = 2**17, 400
 """Of a zip's list of members, which is read at once: room for long names."""
@@ -74,7 +73,7 @@ class _BoundedFile(io.FileIO):
         return super().read(size) or b""
 
 
-def read_masks(path: Path, *, width: int, height: int) -> tuple[NamedPrompt, ...]:
+def read_masks(path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
     """Read a zip of `{frame_index}_{object_id}.png` or `.npy`, one mask per file.
 
     A pixel belongs to the object where any colour is not 0. The alpha channel of a PNG does not
@@ -161,7 +160,7 @@ def _check_totals(members: list[_Member], width: int, height: int) -> None:
         )
 
 
-def _read_mask(archive: zipfile.ZipFile, member: _Member, hw: tuple[int, int]) -> NamedPrompt:
+def _read_mask(archive: zipfile.ZipFile, member: _Member, hw: tuple[int, int]) -> StatedPrompt:
     limit = MAX_BYTES_PER_PIXEL * hw[0] * hw[1] + MAX_EXTRA_BYTES
     data = bytearray()
     with _errors_about(member.place, "an undamaged file"), archive.open(member.entry) as file:
@@ -175,7 +174,7 @@ def _read_mask(archive: zipfile.ZipFile, member: _Member, hw: tuple[int, int]) -
     report_progress()
     if not mask.any():
         raise PromptError(f"{member.place} has no pixel; expected at least one that is not 0")
-    return NamedPrompt(mask, member.frame_index, member.object_id, member.place, member.place)
+    return StatedPrompt(mask, member.frame_index, member.object_id, member.place, member.place)
 
 
 def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:

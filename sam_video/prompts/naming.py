@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.types import BoolMask, Box, Click
 
 CORRECTIONS_PER_PROMPT = 10
@@ -19,12 +19,12 @@ many are accepted."""
 MAX_NAME_LENGTH = 1_000
 """Characters of an object's name, which becomes part of file names."""
 
-_Named = tuple[str, NamedPrompt]
+_Named = tuple[str, StatedPrompt]
 
 _log = logging.getLogger(__name__)
 
 
-def with_names(prompts: Sequence[NamedPrompt]) -> list[_Named]:
+def with_names(prompts: Sequence[StatedPrompt]) -> list[_Named]:
     """Pair each prompt with the object that it is for, a background click with several.
 
     Positive clicks without names are objects of their own (`object_1`, `object_2`, …), boxes
@@ -49,14 +49,14 @@ def with_names(prompts: Sequence[NamedPrompt]) -> list[_Named]:
     return sorted(_with_background(named, first_positive_frame), key=lambda pair: place[pair[0]])
 
 
-def _check_any_positive(prompts: Sequence[NamedPrompt]) -> None:
+def _check_any_positive(prompts: Sequence[StatedPrompt]) -> None:
     if any(prompt.is_positive for prompt in prompts):
         return
     field = "click_labels" if prompts[0].place.startswith("click") else "the label in prompts"
     raise PromptError(f"{field} is 0 for every click; expected a 1 (foreground) among them")
 
 
-def _named(prompts: Sequence[NamedPrompt]) -> list[_Named]:
+def _named(prompts: Sequence[StatedPrompt]) -> list[_Named]:
     """Pair each prompt with a name; one without is numbered, or joins the nearest positive one."""
     numbers = count(1)
     own_names = [_own_name(prompt, numbers) for prompt in prompts]
@@ -67,7 +67,7 @@ def _named(prompts: Sequence[NamedPrompt]) -> list[_Named]:
     return [(next(joined) if name is None else name, prompt) for name, prompt in pairs]
 
 
-def _own_name(prompt: NamedPrompt, numbers: Iterator[int]) -> str | None:
+def _own_name(prompt: StatedPrompt, numbers: Iterator[int]) -> str | None:
     name = prompt.object_id
     if name is None:
         return f"object_{next(numbers)}" if prompt.is_positive else None
@@ -81,7 +81,7 @@ def _own_name(prompt: NamedPrompt, numbers: Iterator[int]) -> str | None:
     return name
 
 
-def _nearest_names(unnamed: Sequence[NamedPrompt], positive: Sequence[_Named]) -> list[str]:
+def _nearest_names(unnamed: Sequence[StatedPrompt], positive: Sequence[_Named]) -> list[str]:
     """Find for each negative click the object to refine."""
     if not unnamed:
         return []
@@ -145,7 +145,7 @@ def _with_background(
     by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
     starts = [first_positive_frame[name] for name in by_start]
     num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
-    unused: list[NamedPrompt] = []
+    unused: list[StatedPrompt] = []
     for name, prompt in named:
         if name in first_positive_frame:
             yield name, prompt

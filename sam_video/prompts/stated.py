@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NamedPrompt:
+class StatedPrompt:
     """A click, box or mask as the request states it, before it is fitted to the video."""
 
     value: Click | Box | BoolMask

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.stated import NamedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
 from sam_video.types import Box, Click
 
 _NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -84,7 +84,7 @@ _BOXES = _Layout(
 
 def parse_clicks(
     *, click_coordinates: str, click_labels: str, click_frames: str, click_object_ids: str
-) -> tuple[NamedPrompt, ...]:
+) -> tuple[StatedPrompt, ...]:
     """Read the four texts that describe clicks; the coordinates set how many there are.
 
     Brackets, quotes, spaces and line breaks do not matter in coordinates, labels and frames. Fewer
@@ -109,7 +109,7 @@ def parse_clicks(
 
 def parse_boxes(
     *, box_coordinates: str, box_frames: str, box_object_ids: str
-) -> tuple[NamedPrompt, ...]:
+) -> tuple[StatedPrompt, ...]:
     """Read the three texts that describe boxes, with the tolerance of `parse_clicks`.
 
     Args:
@@ -127,7 +127,7 @@ def parse_boxes(
 
 def _named(
     values: Sequence[Click | Box], layout: _Layout, kind: str, frames: str, object_ids: str
-) -> Iterator[NamedPrompt]:
+) -> Iterator[StatedPrompt]:
     """Give each click or box its frame and its name."""
     frames_field, ids_field = f"{kind}_frames", f"{kind}_object_ids"
     check_length(frames_field, frames)
@@ -139,7 +139,7 @@ def _named(
     names = one_each(ids_field, _names(object_ids), len(values), layout.nouns)
     for i, value in enumerate(values):
         place = f"{layout.field}[{i}]"
-        yield NamedPrompt(value, indices[i], names[i], place, f"{frames_field}[{i}]")
+        yield StatedPrompt(value, indices[i], names[i], place, f"{frames_field}[{i}]")
 
 
 def _labels(text: str, num_clicks: int) -> list[int]:

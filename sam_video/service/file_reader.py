@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sam_video.errors import PromptError, VideoError
-from sam_video.prompts.stated import NamedPrompt, quoted
+from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.types import Frame, FrameSource, Samples, Span
-from sam_video.workers.sandbox import GuardedProcess, ProcessFailure
+from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
 
 class FileReader:
@@ -23,7 +23,7 @@ class FileReader:
     """
 
     def __init__(self) -> None:
-        self._process = GuardedProcess("sam_video.service.reading")
+        self._process = Sandbox("sam_video.service.reading")
 
     def __enter__(self) -> Self:
         self._process.__enter__()
@@ -40,7 +40,7 @@ class FileReader:
         """
         return _Video(self._process, path)
 
-    def read_masks(self, path: Path, *, width: int, height: int) -> tuple[NamedPrompt, ...]:
+    def read_masks(self, path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Read a zip of masks for a video of `width` and `height` pixels.
 
         Raises:
@@ -64,7 +64,7 @@ class FileReader:
 class _Video:
     """A file in a guarded process, as a `FrameSource`."""
 
-    def __init__(self, process: GuardedProcess, path: Path) -> None:
+    def __init__(self, process: Sandbox, path: Path) -> None:
         self._process = process
         self._path = path
         (self.info,) = self._run("info")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sam_video.errors import PromptError
 from sam_video.model.device import device_errors
-from sam_video.model.loading import load_model
+from sam_video.model.load import load_model
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.prompts import check_num_objects, frame_outside_error
 from sam_video.service.file_reader import FileReader

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from sam_video.prompts.mask_zip import read_masks
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
 from sam_video.video.sound import read_sound
 from sam_video.video.source import open_video
@@ -42,7 +42,7 @@ def num_frames(path: str, limit: int) -> Generator[int, None, None]:
     yield _source(path).count_frames(limit)
 
 
-def masks(path: str, width: int, height: int) -> Generator[NamedPrompt, None, None]:
+def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, None]:
     """Yield the masks of a zip."""
     yield from read_masks(Path(path), width=width, height=height)
 

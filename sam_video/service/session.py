@@ -13,7 +13,7 @@ import torch
 from sam_video.checkpoints.catalogue import resolve_checkpoint
 from sam_video.errors import DeviceError, RequestError
 from sam_video.model.device import device_errors
-from sam_video.model.loading import load_model
+from sam_video.model.load import load_model
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.prompts import build_prompts
 from sam_video.request import Request
@@ -75,7 +75,7 @@ class Session:
         with device_errors():
             (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
             click = ObjectPrompt("", 0, (Click(32, 32),))
-            found = model.decode(image, model.without_memory(image), [click], frame_hw=(64, 64))
+            found = model.decode(image, model.without_memory(image), [click], (64, 64))
             numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
             if not numbers.isfinite().all():
                 raise DeviceError("the model's masks are no numbers; start it again")

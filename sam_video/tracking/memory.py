@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sam_video.model.interface import MemoryBatch
+
 MAX_CONDITIONING = 16
 """Conditioning frames that one frame attends to: the nearest ones."""
 MAX_RECENT = 6
@@ -46,38 +48,6 @@ class Recollection:
     def shape(self) -> tuple[int, int]:
         """Objects with equal shapes can share one call of the memory attention."""
         return len(self.maps), len(self.pointers)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MemoryBatch:
-    """The recollections of N objects, M maps and P pointers each."""
-
-    maps: tuple[tuple[Tensor, ...], ...]
-    """Mask memories, `N` times `M`."""
-    slots: tuple[tuple[int, ...], ...]
-    """Temporal slots of the maps, `N` times `M`."""
-    pointers: Tensor
-    """`(N, P, C)`."""
-    distances: Tensor
-    """`(N, P)` float32, distances of the pointers in frames."""
-
-    @classmethod
-    def stack(cls, recollections: Iterable[Recollection]) -> "MemoryBatch":
-        """Put recollections of one shape together; maps, which are large, are not copied."""
-        items = tuple(recollections)
-        maps = tuple(tuple(_map(memory) for _, memory in item.maps) for item in items)
-        slots = tuple(tuple(slot for slot, _ in item.maps) for item in items)
-        distances = torch.tensor(
-            [[float(distance) for distance, _ in item.pointers] for item in items]
-        )
-        device = maps[0][0].device
-        if not items[0].pointers:  # a frame before all of the object's conditioning frames
-            pointers = torch.empty(len(items), 0, 0, device=device)
-        else:
-            pointers = torch.stack(
-                [torch.stack([m.pointer for _, m in item.pointers]) for item in items]
-            )
-        return cls(maps, slots, pointers, distances.to(device, non_blocking=True))
 
 
 class MemoryBank:
@@ -147,6 +117,22 @@ class MemoryBank:
         first = [memory for memory in (before, after) if memory is not None]
         ranked = first + [memory for memory in by_distance if memory not in first]
         return ranked[:MAX_CONDITIONING], ranked[MAX_CONDITIONING:]
+
+
+def stack(recollections: Iterable[Recollection]) -> MemoryBatch:
+    """Put recollections of one shape together; maps, which are large, are not copied."""
+    items = tuple(recollections)
+    maps = tuple(tuple(_map(memory) for _, memory in item.maps) for item in items)
+    slots = tuple(tuple(slot for slot, _ in item.maps) for item in items)
+    distances = torch.tensor([[float(distance) for distance, _ in item.pointers] for item in items])
+    device = maps[0][0].device
+    if not items[0].pointers:  # a frame before all of the object's conditioning frames
+        pointers = torch.empty(len(items), 0, 0, device=device)
+    else:
+        pointers = torch.stack(
+            [torch.stack([m.pointer for _, m in item.pointers]) for item in items]
+        )
+    return MemoryBatch(maps, slots, pointers, distances.to(device, non_blocking=True))
 
 
 def _map(memory: Memory) -> Tensor:

@@ -7,7 +7,7 @@ influence one another, and the forward pass does not depend on the backward one.
 memory per frame of the video.
 
 Threads share the work: one encodes the images of the frames ahead, if that is worth it, and others
-have a team of the objects each; these wait neither for one another nor for what is done with the
+have a shard of the objects each; these wait neither for one another nor for what is done with the
 masks, but for a few frames at most. Where the GPU's memory does not suffice, fewer objects are
 tracked at a time, and images are not encoded ahead.
 """
@@ -23,11 +23,11 @@ from typing import Self
 
 from torch import Tensor
 
-from sam_video.model.interface import ImageFeatures, Prediction, Segmenter
+from sam_video.model.interface import ImageFeatures, Model, Prediction
 from sam_video.prompts import frame_outside_error
 from sam_video.tracking.batches import Batches, grouped, result_where_memory_suffices
 from sam_video.tracking.mask_spool import MaskSpool
-from sam_video.tracking.memory import MAX_POINTERS, Memory, MemoryBank, MemoryBatch
+from sam_video.tracking.memory import MAX_POINTERS, Memory, MemoryBank, stack
 from sam_video.tracking.objects import TrackedObject
 from sam_video.types import (
     BoolMask,
@@ -38,8 +38,7 @@ from sam_video.types import (
     ObjectMask,
     ObjectPrompt,
 )
-from sam_video.video.read_ahead import ahead
-from sam_video.workers.crew import Crew, Pending
+from sam_video.workers.threads import Future, OrderedThreads, ahead
 
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""
@@ -53,7 +52,7 @@ class Tracker:
     """Tracks objects through one video: `condition`, then `backward` or not, then `forward`.
 
     Args:
-        segmenter: The model.
+        model: The network's verbs.
         source: The video; it is read two or three times.
         prompts: One per object and frame. Objects are numbered in the order of their first one.
         with_confidences: Give `ObjectMask.confidence` too.
@@ -61,34 +60,32 @@ class Tracker:
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        model: Model,
         source: FrameSource,
         prompts: Sequence[ObjectPrompt],
         *,
         with_confidences: bool = False,
     ) -> None:
-        self._segmenter = segmenter
+        self._model = model
         self._source = source
         self._hw = (source.info.height, source.info.width)
         self._positives = [prompt for prompt in prompts if prompt.is_positive]
         self._objects = self._tracked_objects(prompts)
         self._with_confidences = with_confidences
         self._spool = MaskSpool()
-        self._num_teams = max(1, min(self.num_objects, segmenter.num_workers))
-        self._share_cores = partial(
-            segmenter.share_cores, self._num_teams + segmenter.encodes_ahead
-        )
-        self._crew = Crew(self._num_teams, self._share_cores)
+        self._num_shards = max(1, min(self.num_objects, model.num_workers))
+        self._share_cores = partial(model.share_cores, self._num_shards + model.encodes_ahead)
+        self._threads = OrderedThreads(self._num_shards, self._share_cores)
         is_large = self.num_objects * math.prod(self._hw) > MAX_BYTES_AHEAD
         self._num_ahead = 1 if is_large else MAX_AHEAD
         self._resources = ExitStack()
         self._span = MAX_POINTERS
         self._batches = Batches(MAX_BATCH, "objects")
-        self._image_batches = Batches(segmenter.num_images, "images")
+        self._image_batches = Batches(model.num_images, "images")
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for resource in (self._spool, self._crew):
+            for resource in (self._spool, self._threads):
                 stack.enter_context(resource)
             self._resources = stack.pop_all()
         return self
@@ -141,7 +138,7 @@ class Tracker:
         self._span = self._source.count_frames(MAX_POINTERS)
 
     def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
-        (image,) = self._segmenter.encode_images([frame.image])
+        (image,) = self._model.encode_images([frame.image])
 
         def segment(batch: list[ObjectPrompt]) -> tuple[Prediction, list[Memory]]:
             prediction = self._segment_prompts(image, batch)
@@ -155,11 +152,11 @@ class Tracker:
                     tracked.predictions[frame.index] = prediction.row(row)
 
     def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
-        informed = self._segmenter.without_memory(image)
+        informed = self._model.without_memory(image)
         masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
         if masks:
-            return self._segmenter.adopt_masks(image, informed, masks)
-        return self._segmenter.decode(image, informed, prompts, frame_hw=self._hw)
+            return self._model.adopt_masks(image, informed, masks)
+        return self._model.decode(image, informed, prompts, self._hw)
 
     def backward(self) -> Iterator[int]:
         """Track late objects back to the start, for `forward` to yield; yield each index passed."""
@@ -182,28 +179,28 @@ class Tracker:
     ) -> Iterator[tuple[Frame, list[ObjectMask]]]:
         """Yield each frame with the masks of those objects that are on it."""
         begun = self._begun(frames, objects)
-        if self._segmenter.encodes_ahead:
+        if self._model.encodes_ahead:
             begun = ahead(begun, self._num_ahead)
         for frame, calls in self._resources.enter_context(closing(begun)):
             yield frame, [mask for call in calls for mask in call.result()]
 
     def _begun(
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
-    ) -> Generator[tuple[Frame, list[Pending[list[ObjectMask]]]], None, None]:
-        """Yield each frame once it is encoded, and what each team is to make of it."""
-        if self._segmenter.encodes_ahead:
+    ) -> Generator[tuple[Frame, list[Future[list[ObjectMask]]]], None, None]:
+        """Yield each frame once it is encoded, and what each shard is to make of it."""
+        if self._model.encodes_ahead:
             self._share_cores()
-        teams = self._teams(objects)
+        shards = self._shards(objects)
         with closing(frames):
             while group := list(islice(frames, self._image_batches.size)):
                 for frame, image in zip(group, self._encode(group, objects), strict=True):
-                    steps = [partial(self._advance, frame, image, team) for team in teams]
-                    yield frame, list(starmap(self._crew.submit, enumerate(steps)))
+                    steps = [partial(self._advance, frame, image, shard) for shard in shards]
+                    yield frame, list(starmap(self._threads.submit, enumerate(steps)))
 
-    def _teams(self, objects: list[TrackedObject]) -> list[list[TrackedObject]]:
+    def _shards(self, objects: list[TrackedObject]) -> list[list[TrackedObject]]:
         """Divide objects among the threads, so that on any frame each has about as many of them."""
         by_entry = sorted(objects, key=lambda tracked: tracked.first_frame)
-        return [by_entry[number :: self._num_teams] for number in range(self._num_teams)]
+        return [by_entry[number :: self._num_shards] for number in range(self._num_shards)]
 
     def _encode(
         self, frames: list[Frame], objects: list[TrackedObject]
@@ -211,7 +208,7 @@ class Tracker:
         """Return the features of frames; None where no object needs them, or memory lacks."""
 
         def encode(batch: list[Frame]) -> list[ImageFeatures]:
-            call = partial(self._segmenter.encode_images, [frame.image for frame in batch])
+            call = partial(self._model.encode_images, [frame.image for frame in batch])
             if len(batch) > 1:
                 return call()
             return [image for images in result_where_memory_suffices(call) for image in images]
@@ -223,20 +220,20 @@ class Tracker:
         return [found.get(frame.index) for frame in frames]
 
     def _advance(
-        self, frame: Frame, image: ImageFeatures | None, team: list[TrackedObject]
+        self, frame: Frame, image: ImageFeatures | None, shard: list[TrackedObject]
     ) -> list[ObjectMask]:
-        """Track those of a team that are on a frame, or take what their prompts there gave."""
+        """Track those of a shard that are on a frame, or take what their prompts there gave."""
         time = frame.index
         masks: list[ObjectMask] = []
         others = []
-        for tracked in team:
+        for tracked in shard:
             if (prediction := tracked.predictions.pop(time, None)) is not None:
                 masks += self._object_masks([tracked], prediction)
             elif tracked.is_on(time):
                 others.append(tracked)
         if not others:
             return masks
-        features = image or self._segmenter.encode_images([frame.image])[0]
+        features = image or self._model.encode_images([frame.image])[0]
 
         def step(batch: list[TrackedObject]) -> tuple[list[Memory], list[ObjectMask]]:
             prediction, memories = self._step(time, features, batch)
@@ -256,20 +253,18 @@ class Tracker:
         self, time: int, image: ImageFeatures, objects: list[TrackedObject]
     ) -> tuple[Prediction, list[Memory]]:
         """Predict a batch of objects, of which all or none have a correction, on a frame."""
-        memory = MemoryBatch.stack(tracked.bank.recall(time) for tracked in objects)
-        informed = self._segmenter.with_memory(image, memory, self._span)
-        prediction = self._segmenter.decode(image, informed)
+        memory = stack(tracked.bank.recall(time) for tracked in objects)
+        informed = self._model.with_memory(image, memory, self._span)
+        prediction = self._model.track(image, informed)
         corrections = [o.corrections[time] for o in objects if time in o.corrections]
         if corrections:
-            prediction = self._segmenter.decode(
-                image, informed, corrections, frame_hw=self._hw, previous=prediction
-            )
+            prediction = self._model.decode(image, informed, corrections, self._hw, prediction)
         return prediction, self._memories(time, image, prediction, is_prompted=bool(corrections))
 
     def _memories(
         self, time: int, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
     ) -> list[Memory]:
-        maps = self._segmenter.encode_memory(image, prediction, is_prompted=is_prompted)
+        maps = self._model.encode_memory(image, prediction, is_prompted=is_prompted)
         return [
             Memory(time, features, pointer)
             for features, pointer in zip(maps, prediction.pointers, strict=True)
@@ -278,11 +273,11 @@ class Tracker:
     def _object_masks(
         self, objects: list[TrackedObject], prediction: Prediction
     ) -> list[ObjectMask]:
-        masks = self._segmenter.masks_of(prediction, self._hw)
+        masks = self._model.masks_of(prediction, self._hw)
         scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
         ious = prediction.predicted_ious.tolist()
         confidences = (
-            self._segmenter.confidences_of(prediction, self._hw)
+            self._model.confidences_of(prediction, self._hw)
             if self._with_confidences
             else [None] * len(objects)
         )
@@ -296,13 +291,13 @@ class Tracker:
 
         A mask prompt means itself, and has no candidates.
         """
-        (image,) = self._segmenter.encode_images([masks.frame.image])
-        informed = self._segmenter.without_memory(image)
+        (image,) = self._model.encode_images([masks.frame.image])
+        informed = self._model.without_memory(image)
         prompts = [p for p in self._positives if p.frame_index == masks.frame.index]
         found: dict[str, tuple[Candidate, ...]] = {}
 
         def segment(batch: list[ObjectPrompt]) -> tuple[BoolMask, Tensor]:
-            return self._segmenter.candidates(image, informed, batch, frame_hw=self._hw)
+            return self._model.candidates(image, informed, batch, self._hw)
 
         for group in grouped((p for p in prompts if p.mask is None), _prompt_shape).values():
             for batch, (many, ious) in self._batches.compute(group, segment):

@@ -22,8 +22,7 @@ from av.video.stream import VideoStream
 from sam_video.errors import VideoError
 from sam_video.limits import MAX_FRAME_PIXELS, MAX_FRAMES, MAX_SECONDS
 from sam_video.video.file_types import describe_unreadable
-from sam_video.workers.headroom import check_headroom
-from sam_video.workers.stall_timer import report_progress
+from sam_video.workers.watchdog import check_headroom, report_progress
 
 logger = logging.getLogger(__name__)
 

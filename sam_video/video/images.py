@@ -22,8 +22,7 @@ from PIL import (
 from sam_video.errors import VideoError, one_line
 from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.types import Frame, RGBImage, VideoInfo
-from sam_video.workers.headroom import check_headroom
-from sam_video.workers.stall_timer import report_progress
+from sam_video.workers.watchdog import check_headroom, report_progress
 
 logger = logging.getLogger(__name__)
 

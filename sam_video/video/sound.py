@@ -19,7 +19,7 @@ from av.packet import Packet
 from sam_video.errors import VideoError
 from sam_video.types import SAMPLE_RATE, Samples, Span
 from sam_video.video.decoder import open_stream, read_packets
-from sam_video.workers.headroom import check_headroom
+from sam_video.workers.watchdog import check_headroom
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from sam_video.types import Frame, FrameSource, RGBImage, VideoInfo
 from sam_video.video.decoder import Decoder
 from sam_video.video.file_types import describe_other
 from sam_video.video.images import BLOCK_BYTES, open_image
-from sam_video.workers.headroom import check_headroom
+from sam_video.workers.watchdog import check_headroom
 
 NO_PTS = -(2**63)
 """Stands for a missing time stamp, as in FFmpeg."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 from sam_video.types import Frame, Span, VideoInfo
 
 Array = npt.NDArray[Any]
@@ -20,7 +20,7 @@ ReadInto = Callable[[memoryview], None]
 """Fills the whole buffer with the next bytes of a stream."""
 
 _DATACLASSES: dict[str, Callable[..., Any]] = {
-    cls.__name__: cls for cls in (VideoInfo, Frame, NamedPrompt, Span)
+    cls.__name__: cls for cls in (VideoInfo, Frame, StatedPrompt, Span)
 }
 _DTYPES = ("uint8", "bool", "float32")
 _LENGTH = struct.Struct("<Q")

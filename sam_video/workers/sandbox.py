@@ -17,7 +17,7 @@ from typing import Any, Self
 from sam_video.errors import PromptError, RequestError, VideoError
 from sam_video.limits import MAX_DECODER_BYTES, MAX_STALL_SECONDS
 from sam_video.workers.messages import pack, unpack
-from sam_video.workers.threads import POLL_SECONDS, Worker, polled
+from sam_video.workers.threads import POLL_SECONDS, Worker, wait_for
 
 PIPE_BYTES = 2**20
 """How much of a frame is under way at once: as a rule the most that Linux gives."""
@@ -35,7 +35,7 @@ class ProcessFailure(Exception):  # noqa: N818 (a part of a sentence, until some
     """What became of a guarded process; the text goes on from the name of the file it reads."""
 
 
-class GuardedProcess:
+class Sandbox:
     """Runs generators in a process of its own, where a crash does no harm to this one.
 
     It may take as much memory, and be as long without progress, as `limits` says; it writes no
@@ -140,7 +140,7 @@ class _Server:
         """Send a message and return the kind and the content of the reply, when it comes."""
         replies: SimpleQueue[list[Any]] = SimpleQueue()
         self._messages.put((message, replies))
-        reply = polled(replies, lambda: self._failure is not None)
+        reply = wait_for(replies, lambda: self._failure is not None)
         if reply is None:
             assert self._failure is not None
             raise self._failure
@@ -161,7 +161,7 @@ class _Server:
     def _serve(self) -> None:
         self._start()
         with suppress(OSError, EOFError, _Stopping):
-            while (item := polled(self._messages, lambda: self.worker.is_stopping)) is not None:
+            while (item := wait_for(self._messages, lambda: self.worker.is_stopping)) is not None:
                 message, replies = item
                 for part in pack(message):
                     self._write(part)

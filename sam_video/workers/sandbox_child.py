@@ -18,11 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from sam_video.workers.messages import pack, unpack
-from sam_video.workers.stall_timer import stall_timer
+from sam_video.workers.watchdog import watchdog
 
 
 def main() -> None:
-    """Run generators of a module, one step per request; see `guard.GuardedProcess`.
+    """Run generators of a module, one step per request; see `guard.Sandbox`.
 
     The command line has the module's name, how many bytes of memory may be taken beyond those of
     its libraries, and how many seconds a step may last without progress.
@@ -92,7 +92,7 @@ class _Steps:
         Returns:
             What came of it, as `item`, `end` or `error`; its content; and what has been logged.
         """
-        stall_timer.start(self._max_stall_seconds)
+        watchdog.start(self._max_stall_seconds)
         try:
             if verb == "start":
                 function, arguments = call
@@ -106,7 +106,7 @@ class _Steps:
         except Exception as error:  # whatever it is, the other side raises it
             return ["error", _described(error), self._records.taken()]
         finally:
-            stall_timer.stop()
+            watchdog.stop()
         return None
 
 

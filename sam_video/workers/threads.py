@@ -1,13 +1,18 @@
-"""A thread that works beside its caller, and ends when it is told to."""
+"""Threads that work beside their caller, and end when they are told to.
+
+An exception may come from another thread at any time, as Cog cancels a prediction: nothing here
+waits longer than `POLL_SECONDS` at once, and no lock stays held.
+"""
 
 import atexit
 import ctypes
+import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet
 
 POLL_SECONDS = 0.1
@@ -127,18 +132,6 @@ class Worker:
         time.sleep(0)  # one that is under way comes here
 
 
-def polled(queue: "SimpleQueue[T]", is_over: Callable[[], bool] = lambda: False) -> T | None:
-    """Wait for the next item of a queue; None once it is over.
-
-    The queues between threads are of this kind because an exception that comes from another thread
-    (so does Cog's cancellation) cannot leave their locks held; those of `queue.Queue` it can.
-    """
-    while not is_over():
-        with suppress(Empty):
-            return queue.get(timeout=POLL_SECONDS)
-    return None
-
-
 _workers: WeakSet[Worker] = WeakSet()
 
 
@@ -146,3 +139,172 @@ _workers: WeakSet[Worker] = WeakSet()
 def _stop_all() -> None:
     for worker in list(_workers):
         worker.stop()
+
+
+def wait_for(queue: "SimpleQueue[T]", is_over: Callable[[], bool] = lambda: False) -> T | None:
+    """Wait for the next item of a queue; return None once `is_over`.
+
+    Queues between threads are simple ones, whose locks an exception that comes from another thread
+    cannot leave held; those of `queue.Queue` it can.
+    """
+    while not is_over():
+        with suppress(Empty):
+            return queue.get(timeout=POLL_SECONDS)
+    return None
+
+
+def wait_until_ready(
+    descriptor: int, event: int, is_over: Callable[[], bool] = lambda: False
+) -> bool:
+    """Wait until a pipe can be read or written; return False once `is_over`.
+
+    Args:
+        descriptor: Of the pipe.
+        event: `select.POLLIN` or `select.POLLOUT`; a pipe whose other end is closed is ready too.
+        is_over: Whether waiting is in vain.
+    """
+    poll = select.poll()
+    poll.register(descriptor, event)
+    while not poll.poll(1000 * POLL_SECONDS):
+        if is_over():
+            return False
+    return True
+
+
+class Future(Generic[T]):
+    """The result of a call that a thread makes, now or later."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._has_ended: SimpleQueue[bool] = SimpleQueue()
+
+    def run(self) -> None:
+        """Make the call; an `Exception` of it is kept for `result`."""
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            del self._call  # and what it holds
+            self._has_ended.put(True)
+
+    def result(self) -> T:
+        """Wait for the call and return its value, once; or raise its error."""
+        wait_for(self._has_ended)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class OrderedThreads:
+    """Threads that each run their own queue of calls, in order.
+
+    A context manager: leaving it ends the threads, and drops the calls that no thread has begun.
+    They also end when this is forgotten.
+
+    Args:
+        size: Number of threads, at least 1.
+        prepare: What each thread does first.
+    """
+
+    def __init__(self, size: int, prepare: Callable[[], None] = lambda: None) -> None:
+        assert size > 0, size
+        self._calls: list[SimpleQueue[Future[Any] | None]] = [SimpleQueue() for _ in range(size)]
+        self._workers = [_call_worker(calls, prepare) for calls in self._calls]
+
+    def __enter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ask_to_stop()
+        for worker in self._workers:
+            worker.stop()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_workers"):
+            self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        for worker, calls in zip(self._workers, self._calls, strict=True):
+            worker.is_stopping = True
+            calls.put(None)  # wakes one that waits
+
+    def submit(self, number: int, call: Callable[[], T]) -> Future[T]:
+        """Have the thread of this number, from 0, make a call after those before it."""
+        future = Future(call)
+        self._calls[number].put(future)
+        return future
+
+
+def _call_worker(calls: "SimpleQueue[Future[Any] | None]", prepare: Callable[[], None]) -> Worker:
+    """Return a thread that makes the calls of a queue; it holds no reference to its owner."""
+
+    def work() -> None:
+        prepare()
+        while (future := wait_for(calls, lambda: worker.is_stopping)) is not None:
+            future.run()
+            del future  # or it would hold its result until the next one comes
+
+    worker = Worker(work, lambda _: None)
+    return worker
+
+
+def ahead(items: Generator[T, None, None], size: int) -> Generator[T, None, None]:
+    """Yield what a generator yields, while it runs ahead in a thread of its own.
+
+    An error comes after the items before it. The thread begins with the first item that is asked
+    for. Closing this ends the thread wherever it is, and closes the generator there.
+
+    Args:
+        items: What to run; nobody else may use it.
+        size: How many items it may be ahead, at least 1.
+    """
+    reader = _Reader(items, size)
+    try:
+        reader.worker.start()
+        while (item := reader.take()) is not None:
+            yield item.pop()  # and hold it no longer
+    finally:
+        reader.worker.stop()
+    if reader.worker.error is not None:
+        raise reader.worker.error
+
+
+class _Reader(Generic[T]):
+    """The thread of `ahead`, and the queues from it and to it."""
+
+    def __init__(self, items: Generator[T, None, None], size: int) -> None:
+        assert size > 0, size
+        self.worker = Worker(self._work, self._clean_up)
+        self._items = items
+        self._read: SimpleQueue[list[T] | None] = SimpleQueue()
+        self._room: SimpleQueue[bool] = SimpleQueue()
+        for _ in range(size):
+            self._room.put(True)
+
+    def take(self) -> list[T] | None:
+        """Return the next item alone in a list, or None after the last one."""
+        item = wait_for(self._read)
+        self._room.put(True)
+        return item
+
+    def _work(self) -> None:
+        # There is room before an item is made, not only when it is put away: it may be large.
+        while wait_for(self._room, lambda: self.worker.is_stopping):
+            try:
+                item = next(self._items)
+            except StopIteration:
+                return
+            self._read.put([item])
+            del item  # or it would be held in vain until there is room for the next one
+
+    def _clean_up(self, error: BaseException | None) -> None:
+        try:
+            self._items.close()
+        finally:
+            self._read.put(None)

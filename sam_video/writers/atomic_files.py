@@ -12,7 +12,7 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
     partial = partial_path(path)
     try:
@@ -22,7 +22,7 @@ def appearing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-class PartialFile:
+class AtomicFile:
     """Opens a hidden file beside `path`, which `finish` moves there; leaving earlier removes it.
 
     Args:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from sam_video.types import BoolMask, MaskFrame
-from sam_video.writers.atomic_files import PartialFile
+from sam_video.writers.atomic_files import AtomicFile
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -23,7 +23,7 @@ class BoxWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._output = PartialFile(folder / "boxes.json")
+        self._output = AtomicFile(folder / "boxes.json")
         self._separator = b"{\n"
 
     def __enter__(self) -> Self:

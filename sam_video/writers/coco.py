@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from sam_video import rle
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers.atomic_files import appearing
+from sam_video.writers.atomic_files import atomic_path
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -51,7 +51,7 @@ class CocoWriter:
         video = video_entry(self._info, self._num_frames)
         objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
         self._frames.seek(0)
-        with appearing(self._path) as path, path.open("wb") as file:
+        with atomic_path(self._path) as path, path.open("wb") as file:
             file.write(b'{"video": %b,\n' % json_bytes(video))
             file.write(b'"objects": %b,\n"frames": [\n' % json_bytes(objects))
             shutil.copyfileobj(self._frames, file)

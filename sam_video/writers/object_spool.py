@@ -17,7 +17,7 @@ _HEAD = struct.Struct("<QQQ")
 _LINK = struct.Struct("<Q")
 
 
-class ColumnSpool:
+class ObjectSpool:
     """Takes rows for many keys, one frame after another, and gives back a key's columns as JSON.
 
     The records of a key are a linked list in a file without a name. Memory holds where each list

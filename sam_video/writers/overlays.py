@@ -10,7 +10,7 @@ from typing import Self
 
 from sam_video.types import MaskFrame, RGBImage, Samples, Span, VideoInfo
 from sam_video.video.sound import add_sound
-from sam_video.writers.atomic_files import appearing
+from sam_video.writers.atomic_files import atomic_path
 from sam_video.writers.render import highlighted
 from sam_video.writers.sink import Step
 from sam_video.writers.timeline import Timeline
@@ -80,7 +80,7 @@ class OverlayWriter:
         self._show_until(self._timeline.finish())
         self._encoder.finish()
         with (
-            appearing(self._path) as path,
+            atomic_path(self._path) as path,
             closing(self._read_sound(self._timeline.spans)) as sound,
         ):
             add_sound(self._silent, sound, path)

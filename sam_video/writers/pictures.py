@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam_video.types import BoolMask
-from sam_video.writers.atomic_files import appearing
+from sam_video.writers.atomic_files import atomic_path
 
 Picture = npt.NDArray[np.uint8]
 
@@ -24,7 +24,7 @@ def mask_picture(mask: BoolMask) -> Picture:
 def write_files(contents: Mapping[Path, bytes]) -> list[Path]:
     """Write files, each of which is there whole or not at all, and return their paths."""
     for path, data in contents.items():
-        with appearing(path) as partial:
+        with atomic_path(path) as partial:
             partial.write_bytes(data)
     return list(contents)
 

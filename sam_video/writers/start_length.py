@@ -8,9 +8,9 @@ import numpy as np
 
 from sam_video import rle
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.atomic_files import appearing
+from sam_video.writers.atomic_files import atomic_path
 from sam_video.writers.coco import object_entry, video_entry
-from sam_video.writers.object_spool import EVERY_FRAME, ColumnSpool
+from sam_video.writers.object_spool import EVERY_FRAME, ObjectSpool
 from sam_video.writers.sink import Step
 
 
@@ -27,7 +27,7 @@ class StartLengthWriter:
         self._info = info
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
-        self._spool = ColumnSpool(folder)
+        self._spool = ObjectSpool(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class StartLengthWriter:
 
     def finish(self) -> list[Path]:
         """Put each object's texts together and return the file's path."""
-        with appearing(self._path) as path, path.open("wb") as file:
+        with atomic_path(self._path) as path, path.open("wb") as file:
             file.write(b"{")
             self._write_head(file)
             file.write(b',\n"objects": [')

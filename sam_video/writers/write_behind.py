@@ -10,8 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from sam_video.types import MaskFrame, Timer
-from sam_video.workers.crew import Crew, Pending
-from sam_video.workers.threads import POLL_SECONDS, Worker, polled
+from sam_video.workers.threads import POLL_SECONDS, Future, OrderedThreads, Worker, wait_for
 from sam_video.writers.sink import Sink, Step
 
 
@@ -47,9 +46,9 @@ class WriteBehind:
         self._entered = ExitStack()
         self._worker = Worker(self._work, self._clean_up)
         num_threads = min(size, os.cpu_count() or 1)
-        self._crew = Crew(num_threads)
+        self._crew = OrderedThreads(num_threads)
         self._turns = cycle(range(num_threads))
-        self._frames: SimpleQueue[list[Pending[Step]] | None] = SimpleQueue()
+        self._frames: SimpleQueue[list[Future[Step]] | None] = SimpleQueue()
         self._files: SimpleQueue[Path | None] = SimpleQueue()
         self._room: SimpleQueue[bool] = SimpleQueue()
         for _ in range(size):
@@ -83,7 +82,7 @@ class WriteBehind:
     def finish(self) -> Iterator[Path]:
         """Have all sinks finish, and yield the files that are completed until then."""
         self._frames.put(None)
-        while (path := polled(self._files)) is not None:
+        while (path := wait_for(self._files)) is not None:
             yield path
         self._end()
 
@@ -119,7 +118,7 @@ class WriteBehind:
 
     def _write_next(self) -> bool:
         """Write the next frame and forget it; return whether there was one."""
-        steps = polled(self._frames, lambda: self._worker.is_stopping)
+        steps = wait_for(self._frames, lambda: self._worker.is_stopping)
         if steps is None:
             return False
         for prepared in steps:
@@ -143,6 +142,6 @@ class WriteBehind:
             self._files.put(None)
 
 
-def _make(prepared: Pending[Step]) -> list[Path]:
+def _make(prepared: Future[Step]) -> list[Path]:
     """Wait for a step, and make it."""
     return prepared.result()()

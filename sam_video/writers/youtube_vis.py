@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.atomic_files import appearing
+from sam_video.writers.atomic_files import atomic_path
 from sam_video.writers.coco import mask_entry, rounded
-from sam_video.writers.object_spool import EVERY_FRAME, ColumnSpool
+from sam_video.writers.object_spool import EVERY_FRAME, ObjectSpool
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -30,7 +30,7 @@ class YouTubeVisWriter:
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
         self._ious: defaultdict[int, _Mean] = defaultdict(_Mean)
-        self._spool = ColumnSpool(folder)
+        self._spool = ObjectSpool(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +60,7 @@ class YouTubeVisWriter:
 
     def finish(self) -> list[Path]:
         """Put each object's masks together and return the file's path."""
-        with appearing(self._path) as path, path.open("wb") as file:
+        with atomic_path(self._path) as path, path.open("wb") as file:
             file.write(b'{"videos": [{')
             self._write_video(file)
             categories = [{"id": 1, "name": "object", "supercategory": "object"}]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import MaskFrame, ObjectMask
-from sam_video.writers.atomic_files import PartialFile
+from sam_video.writers.atomic_files import AtomicFile
 from sam_video.writers.filenames import FileNames
 from sam_video.writers.pictures import encode_picture, mask_picture
 from sam_video.writers.sink import Step
@@ -48,7 +48,7 @@ class ObjectZipWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._output = stack.enter_context(PartialFile(self._path))
+            self._output = stack.enter_context(AtomicFile(self._path))
             archive = StoredZip(self._output.file, self._path.parent)
             self._archive = stack.enter_context(archive)
             self._stack = stack.pop_all()

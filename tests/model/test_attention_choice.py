@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sam_video.model.attention import attend
-from sam_video.model.attention_choice import Attention, faster, fastest_attention
+from sam_video.model.attention import Attention, attend, faster, fastest_attention
 
 TRIALS = [tuple(torch.randn(count, 8, 4) for _ in range(3)) for count in (1, 3)]
 

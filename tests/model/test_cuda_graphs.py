@@ -11,7 +11,7 @@ from torch import Tensor
 from sam_video.model.cuda_graphs import (
     MAX_RECORDINGS,
     RECORD_AFTER,
-    Replayed,
+    GraphCached,
     Tensors,
     record_cuda_graph,
 )
@@ -39,7 +39,7 @@ def record_on_cpu(call: Callable[[], Tensors]) -> tuple[Tensors, Callable[[], No
     return outputs, replay
 
 
-def check(function: Replayed, *shape: int, times: int = RECORD_AFTER + 3) -> list[Tensors]:
+def check(function: GraphCached, *shape: int, times: int = RECORD_AFTER + 3) -> list[Tensors]:
     """Call with other numbers every time, and compare; return all results, which must stay."""
     results = []
     for number in range(times):
@@ -52,25 +52,25 @@ def check(function: Replayed, *shape: int, times: int = RECORD_AFTER + 3) -> lis
 
 
 def test_results_are_the_function_s_and_stay_when_it_is_replayed() -> None:
-    check(Replayed(Function(), record_on_cpu), 3, 4)
+    check(GraphCached(Function(), record_on_cpu), 3, 4)
 
 
 def test_every_shape_has_a_recording_of_its_own() -> None:
-    replayed = Replayed(Function(), record_on_cpu)
+    replayed = GraphCached(Function(), record_on_cpu)
     for size in (2, 3, 2, 3):
         check(replayed, size, 5)
     assert len(replayed._recordings) == 2
 
 
 def test_shapes_that_come_rarely_are_not_recorded() -> None:
-    replayed = Replayed(Function(), record_on_cpu)
+    replayed = GraphCached(Function(), record_on_cpu)
     for size in range(1, 20):
         check(replayed, size, times=RECORD_AFTER - 1)
     assert not replayed._recordings
 
 
 def test_the_least_used_recording_makes_place() -> None:
-    replayed = Replayed(Function(), record_on_cpu)
+    replayed = GraphCached(Function(), record_on_cpu)
     for size in range(1, MAX_RECORDINGS + 4):
         check(replayed, size)
         check(replayed, 1, times=1)
@@ -82,7 +82,7 @@ def test_the_least_used_recording_makes_place() -> None:
 
 def test_without_a_recorder_the_function_is_called() -> None:
     function = Function()
-    check(Replayed(function, None), 4, times=7)
+    check(GraphCached(function, None), 4, times=7)
     assert function.num_calls == 7
 
 
@@ -91,7 +91,7 @@ def test_a_recording_that_fails_is_given_up(caplog: pytest.LogCaptureFixture) ->
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with caplog.at_level(logging.WARNING):
-        check(Replayed(Function(), record), 4, times=9)
+        check(GraphCached(Function(), record), 4, times=9)
     assert caplog.messages == [
         "work on the GPU cannot be recorded (operation not permitted when stream is capturing);"
         " tracking is slower"
@@ -105,7 +105,7 @@ def test_a_recording_that_gives_something_else_is_given_up(
         return tuple(torch.zeros_like(value) for value in call()), lambda: None
 
     with caplog.at_level(logging.WARNING):
-        check(Replayed(Function(), record), 4, times=9)
+        check(GraphCached(Function(), record), 4, times=9)
     assert caplog.messages == [
         "work on the GPU, replayed, gives something else; tracking is slower"
     ]
@@ -118,7 +118,7 @@ def test_a_second_thread_calls_the_function_itself() -> None:
         meeting.wait()  # would be broken if the second call waited for the first
         return (value + 1,)
 
-    replayed = Replayed(meet, record_on_cpu)
+    replayed = GraphCached(meet, record_on_cpu)
     results: list[Tensors] = []
     threads = [
         threading.Thread(target=lambda: results.append(replayed(torch.zeros(2)))) for _ in range(2)
@@ -135,7 +135,7 @@ def test_a_gpu_replays_what_a_function_did() -> None:
     def compute(one: Tensor, other: Tensor) -> Tensors:
         return torch.softmax(one @ other, dim=-1), one.relu()
 
-    replayed = Replayed(compute, record_cuda_graph)
+    replayed = GraphCached(compute, record_cuda_graph)
     for seed in range(RECORD_AFTER + 3):
         torch.manual_seed(seed)
         one, other = torch.randn(64, 32, device="cuda"), torch.randn(32, 16, device="cuda")

@@ -13,14 +13,12 @@ from torch import Tensor
 
 from sam_video.errors import DeviceError
 from sam_video.model.device import default_device, device_errors
-from sam_video.model.interface import ImageFeatures
-from sam_video.model.loading import load_model
-from sam_video.model.network import build_network, load_weights
+from sam_video.model.interface import ImageFeatures, MemoryBatch
+from sam_video.model.load import build_network, load_model, load_weights
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import Request
 from sam_video.service.pipeline import segment_video
 from sam_video.service.session import Session
-from sam_video.tracking.memory import MemoryBatch
 from sam_video.types import Click, ObjectPrompt
 from tests.clips import draw_clip
 

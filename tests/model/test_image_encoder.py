@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_video.model.network import build_network
+from sam_video.model.load import build_network
 from sam_video.model.sam2 import SegmentationModel
 
 

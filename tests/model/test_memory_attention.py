@@ -7,8 +7,8 @@ from torch import Tensor
 
 from benchmarks.official import seeded_network
 from sam_video.model import memory_attention
+from sam_video.model.interface import MemoryBatch
 from sam_video.model.memory_attention import MemoryAttention
-from sam_video.tracking.memory import MemoryBatch
 
 SIDE = 16
 SLOTS = (0, 0, 1, 3, 6)

@@ -17,7 +17,7 @@ from PIL import Image
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_ZIP_MEMBERS
 from sam_video.prompts.mask_zip import read_masks
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 
 BAD = Path(__file__).parents[3] / "shared" / "data" / "bad"
 WIDTH, HEIGHT = 6, 4
@@ -51,11 +51,11 @@ def write_zip(
     return path
 
 
-def read(folder: Path, members: dict[str, bytes]) -> tuple[NamedPrompt, ...]:
+def read(folder: Path, members: dict[str, bytes]) -> tuple[StatedPrompt, ...]:
     return read_masks(write_zip(folder, members), width=WIDTH, height=HEIGHT)
 
 
-def mask_of(prompt: NamedPrompt) -> npt.NDArray[np.bool_]:
+def mask_of(prompt: StatedPrompt) -> npt.NDArray[np.bool_]:
     assert isinstance(prompt.value, np.ndarray)
     assert prompt.value.dtype == np.bool_
     return prompt.value

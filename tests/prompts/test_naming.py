@@ -5,7 +5,7 @@ import pytest
 
 from sam_video.errors import PromptError
 from sam_video.prompts.naming import MAX_NAME_LENGTH, with_names
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 from sam_video.types import BoolMask, Box, Click
 
 Stated = tuple[Click | Box | BoolMask, int, str | None]
@@ -23,7 +23,7 @@ def mask(x0: int, x1: int) -> BoolMask:
 def names(*prompts: Stated) -> list[str]:
     """Name prompts, and return the names in the order of the prompts."""
     stated = [
-        NamedPrompt(value, frame_index, object_id, f"click_coordinates[{i}]", f"click_frames[{i}]")
+        StatedPrompt(value, frame_index, object_id, f"click_coordinates[{i}]", f"click_frames[{i}]")
         for i, (value, frame_index, object_id) in enumerate(prompts)
     ]
     name_at = {prompt.place: name for name, prompt in with_names(stated)}
@@ -79,7 +79,7 @@ def test_the_distance_to_a_box_is_that_to_its_nearest_corner() -> None:
 
 def test_prompts_come_by_object_and_keep_their_order() -> None:
     stated = [
-        NamedPrompt(Click(x, 1, label), 0, object_id, f"{x}", "")
+        StatedPrompt(Click(x, 1, label), 0, object_id, f"{x}", "")
         for x, label, object_id in [(1, 0, "b"), (2, 1, "a"), (3, 1, "b"), (4, 0, "-"), (5, 1, "a")]
     ]
     pairs = [(name, prompt.place) for name, prompt in with_names(stated)]

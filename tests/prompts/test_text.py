@@ -6,7 +6,7 @@ import pytest
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.stated import TEXT_LENGTH_PER_PROMPT, NamedPrompt
+from sam_video.prompts.stated import TEXT_LENGTH_PER_PROMPT, StatedPrompt
 from sam_video.prompts.text import parse_boxes, parse_clicks
 from sam_video.types import Box, Click
 
@@ -17,7 +17,7 @@ FOUR_POINTS = "[1,1],[2,2],[3,3],[4,4]"
 
 def parse(
     coordinates: str, *, labels: str = "1", frames: str = "0", ids: str = ""
-) -> tuple[NamedPrompt, ...]:
+) -> tuple[StatedPrompt, ...]:
     return parse_clicks(
         click_coordinates=coordinates,
         click_labels=labels,
@@ -26,7 +26,7 @@ def parse(
     )
 
 
-def clicks(prompts: tuple[NamedPrompt, ...]) -> list[Click]:
+def clicks(prompts: tuple[StatedPrompt, ...]) -> list[Click]:
     return [prompt.value for prompt in prompts if isinstance(prompt.value, Click)]
 
 
@@ -36,7 +36,7 @@ def points(coordinates: str) -> list[tuple[float, float]]:
 
 def parse_box_texts(
     coordinates: str, *, frames: str = "0", ids: str = ""
-) -> tuple[NamedPrompt, ...]:
+) -> tuple[StatedPrompt, ...]:
     return parse_boxes(box_coordinates=coordinates, box_frames=frames, box_object_ids=ids)
 
 

@@ -25,7 +25,7 @@ from sam_video.video.sound import read_sound
 from sam_video.video.source import open_video
 from tests.clips import draw_clip, draw_frame
 from tests.containers import frame_key
-from tests.fake_segmenter import FakeSegmenter
+from tests.fake_model import FakeModel
 from tests.processes import PROC, children
 from tests.sound_clips import draw_flash_clip
 from tests.worker_threads import Cancelled, cancelled_when
@@ -196,9 +196,7 @@ def test_a_crash_fails_by_the_name_of_the_file(
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
     for module in ("session", "pipeline"):
-        monkeypatch.setattr(
-            f"sam_video.service.{module}.load_model", lambda *_, **__: FakeSegmenter()
-        )
+        monkeypatch.setattr(f"sam_video.service.{module}.load_model", lambda *_, **__: FakeModel())
     return Session()
 
 

@@ -18,7 +18,7 @@ import torch
 
 import sam_video
 from sam_video.checkpoints.catalogue import CHECKPOINTS, Checkpoint
-from sam_video.model.network import build_network
+from sam_video.model.load import build_network
 from sam_video.request import Request
 from sam_video.service.session import Session
 from tests.clips import draw_clip

@@ -21,7 +21,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sam_video.errors import PromptError, VideoError
-from sam_video.model.network import build_network
+from sam_video.model.load import build_network
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import Request
 from sam_video.service.file_reader import FileReader
@@ -39,7 +39,7 @@ from sam_video.types import (
 from sam_video.video.source import open_video
 from sam_video.writers.sink import Step
 from tests.clips import draw_clip
-from tests.fake_segmenter import FakeSegmenter
+from tests.fake_model import FakeModel
 from tests.worker_threads import Cancelled, cancelled_when, take_too_long, worker_threads
 
 SIZE = (384, 256)
@@ -245,7 +245,7 @@ def video_cases() -> list[dict[str, str]]:
 def test_every_video_comes_out_as_mask_images(
     row: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeSegmenter())
+    monkeypatch.setattr("sam_video.service.session.load_model", lambda *_, **__: FakeModel())
     prompt = request(VIDEOS / row["file"], "[5,5]", output_format="png", output_frame_interval=7)
     files = list(Session().predict(prompt, tmp_path))
     # The animated WebP is one that FFmpeg 5.1, which the index is by, cannot decode.
@@ -270,7 +270,7 @@ class Overlapping:
         self.on_read: Callable[[int], None] = lambda index: None
         for module in ("session", "pipeline"):
             monkeypatch.setattr(
-                f"sam_video.service.{module}.load_model", lambda *_, **__: FakeSegmenter()
+                f"sam_video.service.{module}.load_model", lambda *_, **__: FakeModel()
             )
         monkeypatch.setattr("sam_video.service.session.extra_sinks", lambda *_: [self])
         monkeypatch.setattr(FileReader, "open_video", lambda _, path: self._source(path))

@@ -9,7 +9,7 @@ from sam_video.tracking.memory import (
     MAX_RECENT,
     Memory,
     MemoryBank,
-    MemoryBatch,
+    stack,
 )
 
 
@@ -108,7 +108,7 @@ def test_old_frames_keep_their_pointer_and_lose_their_mask_memory() -> None:
 
 def test_a_batch_stacks_what_its_objects_remember() -> None:
     banks = [tracked_bank([0], 9), tracked_bank([0], 9)]
-    batch = MemoryBatch.stack(bank.recall(10) for bank in banks)
+    batch = stack(bank.recall(10) for bank in banks)
     times = [[int(features[0, 0, 0]) for features in maps] for maps in batch.maps]
     assert times == [[0, 4, 5, 6, 7, 8, 9]] * 2
     assert batch.slots == ((0, 1, 2, 3, 4, 5, 6),) * 2
@@ -119,6 +119,6 @@ def test_a_batch_stacks_what_its_objects_remember() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_batch_may_have_no_pointers(count: int) -> None:
     banks = [MemoryBank([memory(9)]) for _ in range(count)]
-    batch = MemoryBatch.stack(bank.recall(3) for bank in banks)
+    batch = stack(bank.recall(3) for bank in banks)
     assert batch.pointers.shape[:2] == (count, 0)
     assert batch.distances.shape == (count, 0)

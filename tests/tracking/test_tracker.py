@@ -13,7 +13,7 @@ from sam_video.model.interface import ImageFeatures, Prediction
 from sam_video.tracking.tracker import MAX_AHEAD, MAX_BATCH, Tracker
 from sam_video.types import BoolMask, Click, MaskFrame, ObjectPrompt, RGBImage
 from sam_video.video.frame_list import FrameList
-from tests.fake_segmenter import FakeSegmenter
+from tests.fake_model import FakeModel
 from tests.worker_threads import wait_until
 
 SIZE = 24
@@ -50,13 +50,13 @@ def track(
     *,
     num_frames: int = 10,
     backward: bool = True,
-    segmenter: FakeSegmenter | None = None,
+    segmenter: FakeModel | None = None,
     with_confidences: bool = False,
 ) -> list[MaskFrame]:
     """Track through a drawn clip."""
     source = FrameList(clip(num_frames))
     with Tracker(
-        segmenter or FakeSegmenter(), source, prompts, with_confidences=with_confidences
+        segmenter or FakeModel(), source, prompts, with_confidences=with_confidences
     ) as tracker:
         tracker.condition()
         if backward:
@@ -64,7 +64,7 @@ def track(
         return list(tracker.forward())
 
 
-class SmallSegmenter(FakeSegmenter):
+class SmallSegmenter(FakeModel):
     """One whose memory suffices for a few objects, or images, only.
 
     Args:
@@ -133,13 +133,13 @@ def test_masks_do_not_depend_on_the_other_objects() -> None:
 
 
 def test_objects_with_equal_memories_share_a_call() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     track([click(row, 0) for row in range(3)], num_frames=5, segmenter=segmenter)
     assert segmenter.batches == [(3, 1, 1), (3, 2, 2), (3, 3, 3), (3, 4, 4)]
 
 
 def test_objects_of_different_ages_share_calls_once_their_banks_are_full() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     prompts = [click(0, 0), click(1, 0), click(2, 2)]
     track(prompts, num_frames=30, backward=False, segmenter=segmenter)
     assert segmenter.batches[-1] == (3, 7, 16)
@@ -147,7 +147,7 @@ def test_objects_of_different_ages_share_calls_once_their_banks_are_full() -> No
 
 
 def test_a_batch_has_a_limit() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     prompts = [click(0, 0, f"object {n}") for n in range(MAX_BATCH + 3)]
     frames = track(prompts, num_frames=3, segmenter=segmenter)
     assert [count for count, _, _ in segmenter.batches] == [MAX_BATCH, 3] * 2
@@ -155,7 +155,7 @@ def test_a_batch_has_a_limit() -> None:
 
 
 def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None:
-    segmenter = FakeSegmenter(num_workers=3)
+    segmenter = FakeModel(num_workers=3)
     prompts = [click(row % 3, 0, f"object {row}") for row in range(7)]
     frames = track(prompts, num_frames=4, segmenter=segmenter)
     assert sorted(segmenter.batches) == sorted(
@@ -166,14 +166,14 @@ def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None
 
 
 def test_the_threads_have_as_many_objects_each_whenever_these_enter() -> None:
-    segmenter = FakeSegmenter(num_workers=2)
+    segmenter = FakeModel(num_workers=2)
     prompts = [click(n % 3, 2 * (n % 2), f"object {n}") for n in range(8)]
     track(prompts, num_frames=5, backward=False, segmenter=segmenter)
     assert [count for count, _, _ in segmenter.batches] == [2] * 2 * (1 + 1 + 2 + 2)
 
 
 def test_objects_go_on_to_the_next_frame_while_their_masks_are_made_use_of() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     with Tracker(segmenter, FrameList(clip(9)), [click(0, 0)]) as tracker:
         tracker.condition()
         frames = tracker.forward()
@@ -219,7 +219,7 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = track([click(0, 0)])
-    caller, segmenter = threading.current_thread(), FakeSegmenter()
+    caller, segmenter = threading.current_thread(), FakeModel()
     encode = segmenter.encode_images
     refused: list[threading.Thread] = []
 
@@ -250,7 +250,7 @@ def test_memory_that_does_not_suffice_for_one_object_fails() -> None:
 
 
 def test_a_frame_goes_through_the_image_encoder_once() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     track([click(row, 0) for row in range(3)], num_frames=6, segmenter=segmenter)
     assert sum(segmenter.encoded) == 6
 
@@ -259,7 +259,7 @@ def test_a_frame_goes_through_the_image_encoder_once() -> None:
 def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
-    segmenter = FakeSegmenter(num_images=num_images)
+    segmenter = FakeModel(num_images=num_images)
     assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
     assert max(segmenter.encoded) > 1
     assert max(segmenter.encoded) <= num_images
@@ -268,12 +268,12 @@ def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
 def test_frames_may_be_encoded_one_by_one_as_they_are_tracked() -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
-    segmenter = FakeSegmenter(encodes_ahead=False)
+    segmenter = FakeModel(encodes_ahead=False)
     assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
 
 
 def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:
-    segmenter = FakeSegmenter()
+    segmenter = FakeModel()
     track([click(0, 8)], num_frames=10, backward=False, segmenter=segmenter)
     assert sum(segmenter.encoded) == 2
 
@@ -329,7 +329,7 @@ def test_the_same_input_gives_the_same_masks() -> None:
 
 def test_confidences_are_given_where_asked_for_also_of_what_is_tracked_backward() -> None:
     source = FrameList(clip(6))
-    with Tracker(FakeSegmenter(), source, [click(0, 3)], with_confidences=True) as tracker:
+    with Tracker(FakeModel(), source, [click(0, 3)], with_confidences=True) as tracker:
         tracker.condition()
         list(tracker.backward())
         for masks in tracker.forward():
@@ -342,7 +342,7 @@ def test_confidences_are_given_where_asked_for_also_of_what_is_tracked_backward(
 def test_candidates_are_those_of_the_prompts_on_a_frame() -> None:
     mask = ObjectPrompt("given", 0, mask=truth(2, 2))
     prompts = [click(0, 0), click(1, 0), mask, click(2, 1, "later")]
-    with Tracker(FakeSegmenter(), FrameList(clip(3)), prompts) as tracker:
+    with Tracker(FakeModel(), FrameList(clip(3)), prompts) as tracker:
         tracker.condition()
         first = next(tracker.forward())
         objects = {o.object_id: o for o in tracker.with_candidates(first).objects}

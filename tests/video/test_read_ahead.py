@@ -16,8 +16,9 @@ import pytest
 from sam_video.errors import VideoError
 from sam_video.types import Frame, FrameSource
 from sam_video.video.frame_list import FrameList
-from sam_video.video.read_ahead import ReadAhead, ahead
+from sam_video.video.read_ahead import ReadAhead
 from sam_video.video.source import open_video
+from sam_video.workers.threads import ahead
 from tests.clips import draw_clip
 from tests.worker_threads import (
     Cancelled,

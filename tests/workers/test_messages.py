@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam_video.prompts.stated import NamedPrompt
+from sam_video.prompts.stated import StatedPrompt
 from sam_video.types import Frame, Span, VideoInfo
 from sam_video.workers.messages import pack, unpack
 
@@ -65,7 +65,7 @@ def test_frames_and_masks_arrive_as_they_were() -> None:
     frame = sent(Frame(7, 0.28, PIXELS))
     assert (type(frame), frame.index, frame.pts_seconds) == (Frame, 7, 0.28)
     assert np.array_equal(frame.image, PIXELS)
-    prompt = sent(NamedPrompt(PIXELS[..., 0] > 3, 2, "dog", "mask_prompts['2_dog.png']", "there"))
+    prompt = sent(StatedPrompt(PIXELS[..., 0] > 3, 2, "dog", "mask_prompts['2_dog.png']", "there"))
     assert (prompt.frame_index, prompt.object_id, prompt.frame_place) == (2, "dog", "there")
     assert np.array_equal(prompt.value, PIXELS[..., 0] > 3)
 

@@ -17,7 +17,7 @@ import pytest
 
 from sam_video.errors import PromptError, RequestError, VideoError
 from sam_video.limits import MAX_DECODER_BYTES, MAX_STALL_SECONDS
-from sam_video.workers.sandbox import GuardedProcess, ProcessFailure
+from sam_video.workers.sandbox import ProcessFailure, Sandbox
 from tests.processes import PROC, children, is_running
 from tests.worker_threads import Cancelled, cancelled_when, wait_until, worker_threads
 
@@ -31,33 +31,33 @@ HANGING = ["spin_in_c", "spin_in_python", "work_for_ever"]
 
 
 @pytest.fixture
-def process() -> Iterator[GuardedProcess]:
-    with GuardedProcess("tests.hostile") as running:
+def process() -> Iterator[Sandbox]:
+    with Sandbox("tests.hostile") as running:
         yield running
 
 
-def process_id(process: GuardedProcess) -> int:
+def process_id(process: Sandbox) -> int:
     (number,) = process.run("process_id")
     return int(number)
 
 
-def works(process: GuardedProcess) -> bool:
+def works(process: Sandbox) -> bool:
     return list(process.run("echo", 1, "a")) == [1, "a"]
 
 
-def test_a_generator_runs_in_another_process(process: GuardedProcess) -> None:
+def test_a_generator_runs_in_another_process(process: Sandbox) -> None:
     number = process_id(process)
     assert number in children()
     assert list(process.run("echo", 1, None, [2.5, "ä"])) == [1, None, [2.5, "ä"]]
 
 
-def test_a_generator_goes_no_further_than_it_is_asked_to(process: GuardedProcess) -> None:
+def test_a_generator_goes_no_further_than_it_is_asked_to(process: Sandbox) -> None:
     numbers = process.run("steps", 5)
     assert [next(numbers), next(numbers)] == [0, 1]
     assert list(process.run("steps_made")) == [[0, 1]]
 
 
-def test_a_generator_that_is_abandoned_is_closed(process: GuardedProcess) -> None:
+def test_a_generator_that_is_abandoned_is_closed(process: Sandbox) -> None:
     numbers = process.run("steps", 5)
     next(numbers)
     del numbers
@@ -65,12 +65,12 @@ def test_a_generator_that_is_abandoned_is_closed(process: GuardedProcess) -> Non
     assert list(process.run("steps_made")) == [[0, -1]]
 
 
-def test_several_generators_run_in_turn(process: GuardedProcess) -> None:
+def test_several_generators_run_in_turn(process: Sandbox) -> None:
     pairs = zip(process.run("steps", 50), process.run("steps", 50), strict=True)
     assert list(pairs) == [(number, number) for number in range(50)]
 
 
-def test_several_threads_have_what_they_asked_for(process: GuardedProcess) -> None:
+def test_several_threads_have_what_they_asked_for(process: Sandbox) -> None:
     results: dict[int, list[int]] = {}
 
     def read(stop: int) -> None:
@@ -89,7 +89,7 @@ def test_several_threads_have_what_they_asked_for(process: GuardedProcess) -> No
     [(VideoError, "'ä.mp4' is damaged"), (PromptError, "mask_prompts is damaged")],
 )
 def test_an_error_of_the_package_keeps_its_type_and_text(
-    process: GuardedProcess, error: type[Exception], text: str
+    process: Sandbox, error: type[Exception], text: str
 ) -> None:
     with pytest.raises(error) as raised:
         list(process.run("fail", error.__name__))
@@ -97,7 +97,7 @@ def test_an_error_of_the_package_keeps_its_type_and_text(
     assert works(process)
 
 
-def test_any_other_error_fails_with_its_traceback(process: GuardedProcess) -> None:
+def test_any_other_error_fails_with_its_traceback(process: Sandbox) -> None:
     with pytest.raises(RuntimeError, match=r"^KeyError: 'nothing'") as raised:
         list(process.run("fail", "KeyError"))
     (note,) = raised.value.__notes__
@@ -106,7 +106,7 @@ def test_any_other_error_fails_with_its_traceback(process: GuardedProcess) -> No
 
 
 def test_what_is_logged_there_is_logged_here_and_nothing_is_printed(
-    process: GuardedProcess, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    process: Sandbox, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert list(process.run("log")) == ["logged"]
     expected = [("sam_video.video.decoder", logging.WARNING, "'a.mp4' is damaged")]
@@ -114,7 +114,7 @@ def test_what_is_logged_there_is_logged_here_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_crash_fails_and_the_next_process_works(process: GuardedProcess) -> None:
+def test_a_crash_fails_and_the_next_process_works(process: Sandbox) -> None:
     crashing = process.run("crash")
     assert next(crashing) == "not yet"
     message = r"^crashes what reads it \(SIGSEGV\); expected an undamaged file$"
@@ -122,14 +122,14 @@ def test_a_crash_fails_and_the_next_process_works(process: GuardedProcess) -> No
         next(crashing)
     with pytest.raises(ProcessFailure, match=message):
         works(process)
-    with GuardedProcess("tests.hostile") as another:
+    with Sandbox("tests.hostile") as another:
         assert works(another)
 
 
 @pytest.mark.parametrize("function", ["spin_in_c", "spin_in_python"])
 def test_a_step_without_progress_fails(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setenv(MAX_STALL_SECONDS.variable, "1")
-    with GuardedProcess("tests.hostile") as process:
+    with Sandbox("tests.hostile") as process:
         spinning = process.run(function)
         assert next(spinning) == "not yet"
         with pytest.raises(
@@ -144,7 +144,7 @@ def test_a_long_step_with_progress_and_a_long_time_between_steps_are_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(MAX_STALL_SECONDS.variable, "1")
-    with GuardedProcess("tests.hostile") as process:
+    with Sandbox("tests.hostile") as process:
         assert list(process.run("pause", 0.2, 7)) == ["done"]
         time.sleep(1.5)
         assert works(process)
@@ -154,7 +154,7 @@ def test_too_much_memory_fails_and_the_process_still_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(MAX_DECODER_BYTES.variable, str(100 * 2**20))
-    with GuardedProcess("tests.hostile") as process:
+    with Sandbox("tests.hostile") as process:
         with pytest.raises(
             ProcessFailure,
             match=r"^takes too much memory to be read; expected at most 104857600 \("
@@ -164,19 +164,19 @@ def test_too_much_memory_fails_and_the_process_still_works(
         assert works(process)
 
 
-def test_too_little_memory_for_an_answer_fails_alike(process: GuardedProcess) -> None:
+def test_too_little_memory_for_an_answer_fails_alike(process: Sandbox) -> None:
     with pytest.raises(ProcessFailure, match=r"^takes too much memory to be read"):
         list(process.run("die_of_hunger"))
 
 
-def test_a_process_that_ends_by_itself_fails(process: GuardedProcess) -> None:
+def test_a_process_that_ends_by_itself_fails(process: Sandbox) -> None:
     with pytest.raises(RuntimeError, match="ended with status 3"):
         list(process.run("leave"))
 
 
 def test_a_process_that_cannot_begin_fails(capfd: pytest.CaptureFixture[str]) -> None:
     with (
-        GuardedProcess("tests.missing") as process,
+        Sandbox("tests.missing") as process,
         pytest.raises(RuntimeError, match="ended with status 1"),
     ):
         works(process)
@@ -186,7 +186,7 @@ def test_a_process_that_cannot_begin_fails(capfd: pytest.CaptureFixture[str]) ->
 def test_a_process_that_the_system_refuses_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/missing/python")
     with (
-        GuardedProcess("tests.hostile") as process,
+        Sandbox("tests.hostile") as process,
         pytest.raises(RuntimeError, match=r"does not run: .*No such file"),
     ):
         works(process)
@@ -195,15 +195,15 @@ def test_a_process_that_the_system_refuses_fails(monkeypatch: pytest.MonkeyPatch
 def test_a_limit_that_is_no_number_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MAX_DECODER_BYTES.variable, "2 GB")
     with pytest.raises(RequestError, match=r"^SAM_VIDEO_MAX_DECODER_BYTES is '2 GB'"):
-        GuardedProcess("tests.hostile")
+        Sandbox("tests.hostile")
 
 
-def test_no_file_can_be_written(process: GuardedProcess, tmp_path: Path) -> None:
+def test_no_file_can_be_written(process: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"^OSError: .* File too large"):
         list(process.run("write", str(tmp_path / "a")))
 
 
-def test_a_process_that_is_left_does_no_more(process: GuardedProcess) -> None:
+def test_a_process_that_is_left_does_no_more(process: Sandbox) -> None:
     numbers = process.run("steps", 5)
     next(numbers)
     process.__exit__()
@@ -215,7 +215,7 @@ def test_a_process_that_is_left_does_no_more(process: GuardedProcess) -> None:
 def test_leaving_kills_what_hangs(function: str) -> None:
     """The thread that waits for it has an error, and is not what leaves."""
     errors: list[Exception] = []
-    with GuardedProcess("tests.hostile") as process:
+    with Sandbox("tests.hostile") as process:
         hanging = process.run(function)
         next(hanging)
 
@@ -234,7 +234,7 @@ def test_leaving_kills_what_hangs(function: str) -> None:
 @pytest.mark.parametrize("function", HANGING)
 def test_waiting_for_what_hangs_can_be_cancelled(function: str) -> None:
     has_begun = threading.Event()
-    with pytest.raises(Cancelled), GuardedProcess("tests.hostile") as process:
+    with pytest.raises(Cancelled), Sandbox("tests.hostile") as process:
         hanging = process.run(function)
         next(hanging)
         with cancelled_when(has_begun.is_set):
@@ -244,7 +244,7 @@ def test_waiting_for_what_hangs_can_be_cancelled(function: str) -> None:
 
 def test_ctrl_c_ends_waiting_and_the_process() -> None:
     timer = threading.Timer(0.3, _thread.interrupt_main)
-    with pytest.raises(KeyboardInterrupt), GuardedProcess("tests.hostile") as process:
+    with pytest.raises(KeyboardInterrupt), Sandbox("tests.hostile") as process:
         hanging = process.run("spin_in_c")
         next(hanging)
         timer.start()
@@ -253,7 +253,7 @@ def test_ctrl_c_ends_waiting_and_the_process() -> None:
 
 
 def test_an_answer_that_nobody_waits_for_any_more_goes_to_nobody_else(
-    process: GuardedProcess,
+    process: Sandbox,
 ) -> None:
     has_begun = threading.Event()
     with pytest.raises(Cancelled), cancelled_when(has_begun.is_set):
@@ -268,14 +268,14 @@ def test_a_cancellation_at_any_time_leaves_nothing_behind() -> None:
         deadline = time.monotonic() + seconds.uniform(0, 0.5)
         with pytest.raises(Cancelled), cancelled_when(lambda: time.monotonic() > deadline):  # noqa: B023
             while True:
-                with GuardedProcess("tests.hostile") as process:
+                with Sandbox("tests.hostile") as process:
                     numbers = process.run("steps", 1000)
                     next(numbers)
     wait_until(lambda: worker_threads() == [])
 
 
 def test_a_process_that_is_forgotten_ends() -> None:
-    process = GuardedProcess("tests.hostile")
+    process = Sandbox("tests.hostile")
     process.__enter__()
     number = process_id(process)
     del process
@@ -284,7 +284,7 @@ def test_a_process_that_is_forgotten_ends() -> None:
 
 
 def test_a_process_that_is_stopped_from_outside_can_be_left() -> None:
-    with GuardedProcess("tests.hostile") as process:
+    with Sandbox("tests.hostile") as process:
         os.kill(process_id(process), signal.SIGSTOP)
         has_begun = threading.Event()
         with pytest.raises(Cancelled), cancelled_when(has_begun.is_set):
@@ -296,8 +296,8 @@ def test_a_process_that_is_stopped_from_outside_can_be_left() -> None:
 def test_a_process_ends_with_its_parent(function: str) -> None:
     code = f"""
 import os, threading
-from sam_video.workers.sandbox import GuardedProcess
-process = GuardedProcess("tests.hostile").__enter__()
+from sam_video.workers.sandbox import Sandbox
+process = Sandbox("tests.hostile").__enter__()
 print(*process.run("process_id"), flush=True)
 working = process.run({function!r}, *[9][{function!r} != "steps":])
 next(working)

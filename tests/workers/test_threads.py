@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from sam_video.workers.threads import Worker, polled
+from sam_video.workers.threads import Worker, wait_for
 from tests.worker_threads import (
     PATIENCE_SECONDS,
     Cancelled,
@@ -210,7 +210,7 @@ def test_what_cannot_start_is_cleaned_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_interpreter_exits_that_has_not_stopped_its_workers() -> None:
     code = """
-        from sam_video.video.read_ahead import ahead
+        from sam_video.workers.threads import ahead
         def numbers():
             try:
                 yield from range(10**9)
@@ -241,11 +241,11 @@ def test_waiting_for_a_queue_can_be_cancelled() -> None:
 
     queue: SimpleQueue[int] = SimpleQueue()
     with pytest.raises(Cancelled), cancelled_when(lambda: num_polls):
-        polled(queue, is_over)
+        wait_for(queue, is_over)
 
 
 def test_waiting_for_a_queue_ends_when_it_is_over() -> None:
     queue: SimpleQueue[int] = SimpleQueue()
     queue.put(7)
-    assert polled(queue) == 7
-    assert polled(queue, lambda: True) is None
+    assert wait_for(queue) == 7
+    assert wait_for(queue, lambda: True) is None

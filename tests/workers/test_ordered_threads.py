@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 
-from sam_video.workers.crew import Crew
+from sam_video.workers.threads import OrderedThreads
 from tests.worker_threads import take_too_long, wait_until, worker_threads
 
 pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def test_calls_run_in_other_threads_and_give_their_values() -> None:
-    with Crew(2) as crew:
+    with OrderedThreads(2) as crew:
         calls = [crew.submit(number % 2, partial(pow, number, 2)) for number in range(10)]
         ident = crew.submit(1, threading.get_ident)
         assert [call.result() for call in calls] == [number**2 for number in range(10)]
@@ -21,14 +21,14 @@ def test_calls_run_in_other_threads_and_give_their_values() -> None:
 
 def test_calls_run_side_by_side() -> None:
     meeting = threading.Barrier(3, timeout=60)
-    with Crew(3) as crew:
+    with OrderedThreads(3) as crew:
         calls = [crew.submit(number, meeting.wait) for number in range(3)]
         assert sorted(call.result() for call in calls) == [0, 1, 2]
 
 
 def test_a_thread_makes_its_calls_in_the_order_in_which_they_come() -> None:
     made: list[int] = []
-    with Crew(2) as crew:
+    with OrderedThreads(2) as crew:
         held = threading.Event()
         waiting = crew.submit(0, partial(held.wait, 60))
         calls = [crew.submit(0, partial(made.append, number)) for number in range(20)]
@@ -42,7 +42,7 @@ def test_a_thread_makes_its_calls_in_the_order_in_which_they_come() -> None:
 
 
 def test_an_error_comes_with_the_result_and_the_thread_goes_on() -> None:
-    with Crew(1) as crew:
+    with OrderedThreads(1) as crew:
         failing, fine = crew.submit(0, partial(int, "?")), crew.submit(0, partial(int, "7"))
         with pytest.raises(ValueError, match="invalid literal"):
             failing.result()
@@ -50,7 +50,7 @@ def test_an_error_comes_with_the_result_and_the_thread_goes_on() -> None:
 
 
 def test_threads_of_a_crew_that_is_forgotten_end() -> None:
-    crew = Crew(2)
+    crew = OrderedThreads(2)
     crew.__enter__()
     assert crew.submit(1, partial(int, "7")).result() == 7
     del crew
@@ -59,7 +59,7 @@ def test_threads_of_a_crew_that_is_forgotten_end() -> None:
 
 def test_threads_are_prepared_before_their_first_call() -> None:
     prepared: set[int] = set()
-    with Crew(2, lambda: prepared.add(threading.get_ident())) as crew:
+    with OrderedThreads(2, lambda: prepared.add(threading.get_ident())) as crew:
         idents = {crew.submit(n % 2, threading.get_ident).result() for n in range(8)}
     assert idents == prepared
 
@@ -67,7 +67,7 @@ def test_threads_are_prepared_before_their_first_call() -> None:
 def test_leaving_ends_a_call_that_takes_too_long_and_drops_the_rest() -> None:
     begun = threading.Event()
     made: list[str] = []
-    with Crew(1) as crew:
+    with OrderedThreads(1) as crew:
         crew.submit(0, begun.set)
         crew.submit(0, take_too_long)
         crew.submit(0, partial(made.append, "late"))

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sam_video.errors import CheckpointError, RequestError
-from sam_video.model.network import build_network, checked_input_size, default_dtype, load_weights
+from sam_video.model.device import default_dtype
+from sam_video.model.load import build_network, checked_input_size, load_weights
 
 POCKET = Path(__file__).parents[2] / "weights" / "pocket.safetensors"
 

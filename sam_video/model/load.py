@@ -1,11 +1,11 @@
-"""SAM 2's networks and their weights: the official modules, built from configurations, and filled.
+"""From a checkpoint's name to a model: build SAM 2's network, fill it with weights, prepare it.
 
 The networks are those of the `sam2` package, with the options that its `build_sam2_video_predictor`
 sets for video. `pocket` is of the same classes but for its image trunk.
 """
 
+import logging
 import os
-import platform
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,12 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
 
+from sam_video.checkpoints.catalogue import resolve_checkpoint
 from sam_video.errors import CheckpointError, RequestError
+from sam_video.model.device import device_errors
+from sam_video.model.sam2 import SegmentationModel
+
+logger = logging.getLogger(__name__)
 
 _SAM2_CONFIGS = Path(sam2.__file__).parent / "configs" / "sam2.1"
 _CONFIGS = {
@@ -38,6 +43,36 @@ _VIDEO_OPTIONS = {
 INPUT_SIZES = (1024, 768, 512)
 """Pixels along each side of the square that frames are resized to, for SAM 2.1's networks: the size
 that they were trained on first."""
+
+
+def load_model(
+    name: str, *, checkpoint: Path | None = None, input_size: int | None = None
+) -> SegmentationModel:
+    """Load a checkpoint by its name, downloading it where it is not at hand.
+
+    Args:
+        name: `large`, `base_plus`, `small`, `tiny` or `pocket`.
+        checkpoint: A file of that architecture to use in place of the published one.
+        input_size: 1024, or 768 or 512 pixels, which are faster and less accurate; None is what
+            `SAM_VIDEO_INPUT_SIZE` says. `pocket` has its own.
+
+    Raises:
+        CheckpointError: It is missing and cannot be fetched, or is not what it should be.
+        DeviceError: The GPU cannot be used, or its memory does not suffice.
+    """
+    path = resolve_checkpoint(name, explicit=checkpoint)
+    options = {} if name == "pocket" else {"image_size": checked_input_size(input_size)}
+    network = build_network(name, **options)
+    load_weights(network, path)
+    with device_errors():
+        model = SegmentationModel(network)
+    if model.device.type == "cpu" and name != "pocket":
+        logger.warning(
+            "%s runs on the CPU, where a frame takes seconds, with large about eight: no GPU is"
+            " found (Docker needs `--gpus all`)",
+            name,
+        )
+    return model
 
 
 def build_network(name: str, **options: Any) -> SAM2Base:
@@ -85,18 +120,3 @@ def load_weights(network: SAM2Base, path: Path) -> None:
     except Exception as error:  # torch, pickle and safetensors raise a dozen kinds here
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path.name} does not fit this model: {reason}") from error
-
-
-def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware multiplies matrices of it faster, else float32."""
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
-    return torch.bfloat16 if has_bf16 else torch.float32
-
-
-def _cpu_has_bf16() -> bool:
-    """Tell whether the CPU multiplies bfloat16 faster: Intel's AMX, or AVX-512 as AMD's has too."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if platform.system() != "Linux" or not cpuinfo.exists():
-        return False
-    flags = set(cpuinfo.read_text().split())
-    return not flags.isdisjoint({"amx_bf16", "avx512_bf16"})

@@ -1,4 +1,4 @@
-"""A segmenter of a few lines: an object is what has the colour that was clicked."""
+"""A model of a few lines: an object is what has the colour that was clicked."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_video.model.interface import ImageFeatures, Prediction
-from sam_video.tracking.memory import MemoryBatch
+from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 
-class FakeSegmenter:
+class FakeModel:
     """Follows colours exactly: the object pointer is the colour, a mask is where it is found.
 
     It keeps a record of the batches that it was asked to track, for tests to look at.
@@ -42,17 +41,17 @@ class FakeSegmenter:
         self.batches.append((len(memory.maps), len(memory.maps[0]), memory.pointers.shape[1]))
         return torch.stack([maps[0] for maps in memory.maps])
 
+    def track(self, image: ImageFeatures, informed: Tensor) -> Prediction:
+        return self._prediction(image, informed)
+
     def decode(
         self,
         image: ImageFeatures,
         informed: Tensor,
-        prompts: list[ObjectPrompt] | None = None,
-        *,
-        frame_hw: tuple[int, int] = (1, 1),
+        prompts: list[ObjectPrompt],
+        frame_hw: tuple[int, int],
         previous: Prediction | None = None,
     ) -> Prediction:
-        if prompts is None:
-            return self._prediction(image, informed)
         if previous is not None:  # a correction takes the object away
             return self._prediction(image, torch.full_like(informed, -1))
         points = [prompt.clicks[0] for prompt in prompts]
@@ -91,10 +90,9 @@ class FakeSegmenter:
         image: ImageFeatures,
         informed: Tensor,
         prompts: list[ObjectPrompt],
-        *,
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
-        prediction = self.decode(image, informed, prompts, frame_hw=frame_hw)
+        prediction = self.decode(image, informed, prompts, frame_hw)
         masks = self.masks_of(prediction, frame_hw)
         whole, nothing = np.ones_like(masks), np.zeros_like(masks)
         scores = torch.tensor([[0.5, 0.9, 0.1]]).expand(len(prompts), -1)

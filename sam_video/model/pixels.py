@@ -1,0 +1,48 @@
+"""Resize frames to the network's input and masks back to the frame; pack masks as bits."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from sam_video.types import BoolMask, RGBImage
+
+
+def resize_image(image: RGBImage, size: int) -> RGBImage:
+    """Resize to `(size, size, 3)`, dropping the aspect ratio, with Pillow's bicubic filter.
+
+    SAM 2 does the same to folders of JPEG images (`sam2.utils.misc._load_img_as_tensor`).
+    """
+    return np.asarray(Image.fromarray(image).resize((size, size)))
+
+
+def enlarge(logits: Tensor, frame_hw: tuple[int, int]) -> Tensor:
+    """Resize `(N, M, h, w)` mask logits to a frame's height and width."""
+    return interpolate(logits, size=frame_hw, mode="bilinear", align_corners=False)
+
+
+def resize_masks(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor:
+    """Resize `(N, M, H, W)` masks or logits to `(N, M, size, size)`."""
+    if masks.shape[-2:] == (size, size):
+        return masks
+    return interpolate(
+        masks, size=(size, size), mode="bilinear", align_corners=False, antialias=antialias
+    )
+
+
+def pack_masks(masks: Tensor) -> Tensor:
+    """Pack `(..., W)` bool into `(..., ceil(W / 8))` uint8, the first pixel in the highest bit.
+
+    Packed masks are an eighth of the bytes to copy from a GPU.
+    """
+    padded = pad(masks, (0, -masks.shape[-1] % 8)).unflatten(-1, (-1, 8))
+    bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=masks.device)
+    packed: Tensor = (padded * bits).sum(dim=-1, dtype=torch.uint8)
+    return packed
+
+
+def unpack_masks(packed: npt.NDArray[np.uint8], width: int) -> BoolMask:
+    """Return the `(..., W)` bool that `pack_masks` has packed."""
+    return np.unpackbits(packed, axis=-1, count=width).view(np.bool_)
