@@ -61,7 +61,7 @@ def loop_sample(path: Path) -> Path:
     """Write the sample clip again and again, as one long video."""
     images = [image for image, _ in draw_sample()]
     rate = Fraction(FRAME_RATE)
-    with VideoEncoder(path, width=WIDTH, height=HEIGHT, frame_rate=rate) as encoder:
+    with closing(VideoEncoder(path, width=WIDTH, height=HEIGHT, frame_rate=rate)) as encoder:
         for image in islice(cycle(images), LONG):
             encoder.write(image)
         encoder.finish()
@@ -73,7 +73,7 @@ def cut(video: Path, start: Path, count: int) -> None:
     source = open_video(video)
     info = source.info
     encoder = VideoEncoder(start, width=info.width, height=info.height, frame_rate=info.frame_rate)
-    with closing(source.frames()) as frames, encoder:
+    with closing(source.frames()) as frames, closing(encoder):
         for frame in islice(frames, count):
             encoder.write(frame.image)
         encoder.finish()

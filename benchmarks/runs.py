@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -108,7 +109,7 @@ def written(steps: Masks, video: Path, output: Path) -> Masks:
     """Write what is in any mask as a video, and hand the masks on."""
     info = open_video(video).info
     encoder = VideoEncoder(output, width=info.width, height=info.height, frame_rate=info.frame_rate)
-    with encoder:
+    with closing(encoder):
         for masks in steps:
             covered = np.where(masks.any(axis=0), np.uint8(255), np.uint8(0))
             encoder.write(np.stack([covered] * 3, axis=2))
@@ -166,7 +167,7 @@ def write_clip(images: Sequence[RGBImage], path: Path) -> None:
     """Write a video for runs that start from a file."""
     height, width = images[0].shape[:2]
     encoder = VideoEncoder(path, width=width, height=height, frame_rate=Fraction(FRAME_RATE))
-    with encoder:
+    with closing(encoder):
         for image in images:
             encoder.write(image)
         encoder.finish()

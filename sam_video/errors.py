@@ -28,3 +28,8 @@ class DeviceError(SamVideoError):
 
 class CheckpointError(SamVideoError):
     """A checkpoint is missing, incomplete, not the published one, or does not fit the model."""
+
+
+def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
+    """Return the error of a prompt whose frame, which `field` names, the video does not have."""
+    return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")

@@ -32,6 +32,9 @@ class Limit:
             )
         return int(text)
 
+    def __int__(self) -> int:
+        return self.value
+
     def __str__(self) -> str:
         return f"{self.value} ({self.variable})"
 

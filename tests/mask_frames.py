@@ -1,6 +1,7 @@
 """Small frames with known masks, for the tests of what writers leave on disk."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import BoolMask, Frame, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers import Sink
+from sam_video.writers.sink import Sink
 
 HEIGHT, WIDTH = 46, 62
 INFO = VideoInfo(WIDTH, HEIGHT, Fraction(30000, 1001), num_frames=None)
@@ -48,6 +49,6 @@ def moving_discs(num_frames: int) -> list[MaskFrame]:
 
 
 def write_all(sink: Sink, frames: Iterable[MaskFrame]) -> list[Path]:
-    with sink:
+    with closing(sink):
         paths = [path for masks in frames for path in sink.prepare(masks)()]
         return paths + sink.finish()

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, where they lie, and how a missing one is had.
+"""Which checkpoints there are, where they lie, and how a missing one is downloaded.
 
 A file is used only if its size and its SHA-256 are those of the published one. It is looked for in
 `weights/` and then in the folder that `SAM_VIDEO_WEIGHTS` names. Downloads come from Meta's server,
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_video.checkpoints.fetch import PAUSES_SECONDS, find_fault
-from sam_video.checkpoints.fetch_process import fetch_in_process
+from tqdm import tqdm
+
+from sam_video.checkpoints.fetch import MAX_STALL_SECONDS, PAUSES_SECONDS, find_fault
 from sam_video.errors import CheckpointError
+from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ def resolve_checkpoint(
         download: Whether a missing file may be downloaded.
 
     Raises:
-        CheckpointError: The name is unknown; the file is missing and cannot be had; or it is not
-            the published one.
+        CheckpointError: The name is unknown; the file is missing and cannot be downloaded; or it
+            is not the published one.
     """
     item = _lookup(checkpoint)
     found = find_checkpoint(item, explicit=explicit)
@@ -173,15 +175,22 @@ def _download(
 ) -> Path:
     if item.url is None or item.num_bytes is None:
         raise CheckpointError(f"{item.name} is not for download; {_remedy(item)}")
-    path = folder / item.file_name
-    fetch_in_process(
-        _mirrored(item.url),
-        path,
-        num_bytes=item.num_bytes,
-        sha256=item.sha256,
-        show_progress=show_progress,
-        pauses_seconds=pauses_seconds,
-    )
+    path, url = folder / item.file_name, _mirrored(item.url)
+    options = str(path), item.num_bytes, item.sha256, list(pauses_seconds)
+    with (
+        Sandbox(
+            "sam_video.checkpoints.fetch", max_stall_seconds=MAX_STALL_SECONDS, may_write=True
+        ) as sandbox,
+        tqdm(
+            desc=item.file_name, total=item.num_bytes, unit="B", unit_scale=True,
+            disable=not show_progress,
+        ) as progress,
+    ):  # fmt: skip
+        try:
+            for num_arrived in sandbox.run("fetch", url, *options):
+                progress.update(num_arrived - progress.n)
+        except ProcessFailure as failure:
+            raise CheckpointError(f"{url} cannot be downloaded: its process {failure}") from None
     return path
 
 

@@ -2,6 +2,8 @@
 
 What has come of a broken download is kept beside the file as `NAME.part` and resumed, by this
 process or a later one. The file gets its name only when its size and SHA-256 are right.
+
+A thread that waits for a server cannot be ended: the catalogue runs this in a sandbox.
 """
 
 import errno
@@ -11,22 +13,26 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse, InvalidURL
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import NoReturn, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 from sam_video.errors import CheckpointError
+from sam_video.workers.watchdog import report_progress
 
 PAUSES_SECONDS = (1.0, 3.0, 9.0)
 """Waits before each new try on a broken connection."""
 
+MAX_STALL_SECONDS = 120
+"""How long a download may be without any progress: finding a server's address may take a minute."""
+
 _TIMEOUT_SECONDS = 30.0  # to connect, and between any two packets
+_REPORT_SECONDS = 0.1
 _BLOCK_BYTES = 1 << 20
 _RETRIED_STATUSES = {408, 429, 500, 502, 503, 504}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,14 +45,8 @@ class _BrokenConnectionError(Exception):
 
 
 def fetch(
-    url: str,
-    path: Path,
-    *,
-    num_bytes: int,
-    sha256: str,
-    show_progress: bool = True,
-    pauses_seconds: Sequence[float] = PAUSES_SECONDS,
-) -> None:
+    url: str, path: str, num_bytes: int, sha256: str, pauses_seconds: Sequence[float]
+) -> Generator[int, None, None]:
     """Download `url` to `path`, unless the file lies there already; a wrong one is replaced.
 
     Of several processes at once, one downloads and the others wait for it.
@@ -56,23 +56,29 @@ def fetch(
         path: The file to make; its folder is made too.
         num_bytes: Size of the file.
         sha256: Of the file, 64 hexadecimal digits.
-        show_progress: Draw a progress bar on standard error.
         pauses_seconds: Waits before each new try on a broken connection, counted afresh whenever a
             try has brought the file further.
+
+    Yields:
+        How many bytes have arrived, every now and then.
 
     Raises:
         CheckpointError: The server cannot be reached, refuses, or sends another file; the disk is
             full; or `path` cannot be written for another reason.
     """
-    partial = path.with_name(f"{path.name}.part")
+    target = Path(path)
+    partial = target.with_name(f"{target.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path):
-            if path.is_file() and find_fault(path, num_bytes=num_bytes, sha256=sha256) is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = yield from _open_alone(partial)
+        with file, _no_empty_rest(partial, file):
+            if target.is_file() and find_fault(target, num_bytes=num_bytes, sha256=sha256) is None:
                 return
-            _transfer_persistently(url, partial, num_bytes, show_progress, pauses_seconds)
+            yield from _transfer_persistently(url, file, num_bytes, pauses_seconds)
             _check_arrival(url, partial, num_bytes=num_bytes, sha256=sha256)
-            _move_into_place(partial, path)
+            os.fsync(file.fileno())  # the content is on the disk before the name
+            partial.replace(target)
+            yield num_bytes
     except OSError as error:
         if error.errno in _DISK_FULL:
             partial.unlink(missing_ok=True)  # a full disk hurts more than a second download
@@ -84,58 +90,76 @@ def find_fault(path: Path, *, num_bytes: int | None, sha256: str) -> str | None:
     size = path.stat().st_size
     if num_bytes is not None and size != num_bytes:
         return f"has {size} bytes, expected {num_bytes}"
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            report_progress()
+    actual = digest.hexdigest()
     return None if actual == sha256 else f"has sha256 {actual}, expected {sha256}"
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process at a time work on `path`; the lock ends with the process that holds it."""
-    with path.with_name(f".{path.name}.lock").open("w") as file:
+def _open_alone(partial: Path) -> Generator[int, None, FileIO]:
+    """Open a file for appending, once no other process has it; the lock ends with the file."""
+    is_waiting = False
+    while True:
+        file = FileIO(partial, "ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+                return file
         except BlockingIOError:
-            logger.warning("waiting for another process that downloads %s", path.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if not is_waiting:
+                logger.warning("waiting for another process that downloads %s", partial.stem)
+                is_waiting = True
+        except FileNotFoundError:  # the other one is done with it
+            pass
+        file.close()
+        yield 0
+        time.sleep(_REPORT_SECONDS)
+
+
+@contextmanager
+def _no_empty_rest(partial: Path, file: FileIO) -> Iterator[None]:
+    try:
         yield
+    finally:
+        if partial.exists() and file.tell() == 0 == partial.stat().st_size:
+            partial.unlink()
 
 
 def _transfer_persistently(
-    url: str,
-    partial: Path,
-    num_bytes: int,
-    show_progress: bool,
-    pauses_seconds: Sequence[float],
-) -> None:
+    url: str, file: FileIO, num_bytes: int, pauses_seconds: Sequence[float]
+) -> Generator[int, None, None]:
     furthest, pauses = 0, iter(pauses_seconds)
     while True:
         try:
-            return _transfer(url, partial, num_bytes, show_progress)
+            yield from _transfer(url, file, num_bytes)
         except _BrokenConnectionError as error:
-            size = partial.stat().st_size
+            size = file.seek(0, os.SEEK_END)
             if size > furthest:
                 furthest, pauses = size, iter(pauses_seconds)
             pause = next(pauses, None)
             if pause is None:
                 raise CheckpointError(f"{url} cannot be downloaded: {error}") from error
             time.sleep(pause)
-
-
-def _transfer(url: str, partial: Path, num_bytes: int, show_progress: bool) -> None:
-    """Bring `partial` to its full size over one connection."""
-    with partial.open("ab") as file:
-        offset = partial.stat().st_size
-        if offset > num_bytes:
-            offset = file.truncate(0)
-        if offset == num_bytes:
+        else:
             return
-        _check_space(partial, num_bytes - offset)
-        with _open(url, offset, num_bytes) as response:
-            if response.status == 200:
-                _check_length(url, response, num_bytes)
-                offset = file.truncate(0) if offset else 0
-            _copy(response, file, offset, num_bytes, show_progress)
+
+
+def _transfer(url: str, file: FileIO, num_bytes: int) -> Generator[int, None, None]:
+    """Bring a file to its full size over one connection."""
+    offset = file.seek(0, os.SEEK_END)
+    if offset > num_bytes:
+        offset = file.truncate(0)
+    if offset == num_bytes:
+        return
+    _check_space(Path(str(file.name)), num_bytes - offset)
+    with _open(url, offset, num_bytes) as response:
+        if response.status == 200:
+            _check_length(url, response, num_bytes)
+            offset = file.truncate(0) if offset else 0
+        yield from _copy(response, file, offset, num_bytes)
 
 
 def _check_space(partial: Path, needed: int) -> None:
@@ -187,20 +211,20 @@ def _check_length(url: str, response: HTTPResponse, num_bytes: int) -> None:
 
 
 def _copy(
-    response: HTTPResponse, file: BinaryIO, offset: int, num_bytes: int, show_progress: bool
-) -> None:
-    name = Path(file.name).stem
-    with tqdm(
-        desc=name, total=num_bytes, initial=offset, unit="B", unit_scale=True,
-        disable=not show_progress,
-    ) as progress:  # fmt: skip
-        while offset < num_bytes:
-            block = _read(response, min(_BLOCK_BYTES, num_bytes - offset))
-            if not block:
-                raise _BrokenConnectionError(f"it ended after {offset} of {num_bytes} bytes")
-            file.write(block)
-            progress.update(len(block))
-            offset += len(block)
+    response: HTTPResponse, file: FileIO, offset: int, num_bytes: int
+) -> Generator[int, None, None]:
+    reported = time.monotonic()
+    while offset < num_bytes:
+        report_progress()
+        block = memoryview(_read(response, min(_BLOCK_BYTES, num_bytes - offset)))
+        if not block:
+            raise _BrokenConnectionError(f"it ended after {offset} of {num_bytes} bytes")
+        offset += len(block)
+        while block:
+            block = block[file.write(block) :]
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            yield offset
+            reported = time.monotonic()
 
 
 def _read(response: HTTPResponse, limit: int) -> bytes:
@@ -216,10 +240,3 @@ def _check_arrival(url: str, partial: Path, *, num_bytes: int, sha256: str) -> N
     if fault is not None:
         partial.unlink()
         raise CheckpointError(f"{url} {fault}; what was downloaded has been removed")
-
-
-def _move_into_place(partial: Path, path: Path) -> None:
-    """Rename, with the content on the disk before the name."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)

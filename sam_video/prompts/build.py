@@ -13,10 +13,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from sam_video.errors import PromptError
+from sam_video.errors import PromptError, frame_outside_error
 from sam_video.limits import MAX_OBJECTS, MAX_PROMPTS
 from sam_video.prompts.json_list import parse_prompts
-from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.naming import with_names
 from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.prompts.text import parse_boxes, parse_clicks
@@ -36,7 +35,7 @@ class MaskReader(Protocol):
 
 
 def build_prompts(
-    request: Request, source: FrameSource, read_masks: MaskReader = read_masks
+    request: Request, source: FrameSource, read_masks: MaskReader
 ) -> tuple[ObjectPrompt, ...]:
     """Turn everything that a request points at into prompts for the tracker.
 
@@ -45,7 +44,7 @@ def build_prompts(
     Args:
         request: Its prompt fields are read.
         source: The video that they are about.
-        read_masks: Reads `mask_prompts`; by default in this process.
+        read_masks: Reads `mask_prompts`, which may come from anyone.
 
     Returns:
         At least one prompt, and exactly one for each pair of object and frame. Objects come in the
@@ -90,11 +89,6 @@ def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[Ob
         for name, by_frame in gathered.items()
         for frame_index, on_frame in sorted(by_frame.items())
     )
-
-
-def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
-    """Say that a prompt's frame, which `field` names, is past the end of the video."""
-    return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")
 
 
 def check_num_objects(num_objects: int) -> None:

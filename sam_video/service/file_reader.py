@@ -7,8 +7,11 @@ from typing import Any, Self
 
 from sam_video.errors import PromptError, VideoError
 from sam_video.prompts.stated import StatedPrompt, quoted
-from sam_video.types import Frame, FrameSource, Samples, Span
+from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
+
+MESSAGE_TYPES = (VideoInfo, Frame, StatedPrompt, Span)
+"""What is sent to the process that reads, and comes back from it."""
 
 
 class FileReader:
@@ -23,7 +26,7 @@ class FileReader:
     """
 
     def __init__(self) -> None:
-        self._process = Sandbox("sam_video.service.reading")
+        self._process = Sandbox("sam_video.service.reading", MESSAGE_TYPES)
 
     def __enter__(self) -> Self:
         self._process.__enter__()

@@ -1,20 +1,24 @@
 """A video and prompts become masks: the parts that do it, composed."""
 
+import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import NoReturn, TextIO
 
-from sam_video.errors import PromptError
+from tqdm import tqdm
+
+from sam_video.errors import PromptError, frame_outside_error
 from sam_video.model.device import device_errors
+from sam_video.model.interface import Model
 from sam_video.model.load import load_model
-from sam_video.model.sam2 import SegmentationModel
-from sam_video.prompts import check_num_objects, frame_outside_error
+from sam_video.prompts import check_num_objects
 from sam_video.service.file_reader import FileReader
-from sam_video.service.progress import frame_progress
+from sam_video.service.metrics import TimedSource
 from sam_video.tracking.tracker import Tracker
-from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, VideoInfo
+from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
 from sam_video.video.read_ahead import ReadAhead
-from sam_video.video.selection import select_frames
+from sam_video.video.selection import FrameSelection, select_frames
 
 MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
 """How much may be between decoding and tracking, and again between tracking and writing."""
@@ -24,7 +28,7 @@ def segment_video(
     video: Path | str | FrameSource,
     prompts: Sequence[ObjectPrompt],
     *,
-    model: str | SegmentationModel = "large",
+    model: str | Model = "large",
     track_backward: bool = True,
     start_frame: int = -1,
     end_frame: int = -1,
@@ -46,7 +50,7 @@ def segment_video(
         RequestError: The video ends before `start_frame`, or there is too much to process.
         PromptError: A prompt cannot be used with this video, or they name too many objects.
         VideoError: The video cannot be read.
-        CheckpointError: The checkpoint cannot be had.
+        CheckpointError: The checkpoint cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
     with _opened(video) as source:
@@ -59,13 +63,55 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        with (
-            device_errors(),
-            ReadAhead(selection, queue_size(selection.info)) as ahead,
-            Tracker(loaded, ahead, selection.renumbered(prompts)) as tracker,
-        ):
-            for masks in track(tracker, selection.info, track_backward=track_backward):
-                yield selection.original(masks)
+        yield from mask_frames(loaded, selection, prompts, track_backward=track_backward)
+
+
+def mask_frames(
+    model: Model,
+    selection: FrameSelection,
+    prompts: Sequence[ObjectPrompt],
+    *,
+    track_backward: bool,
+    with_confidences: bool = False,
+    with_candidates: bool = False,
+    wait_timer: Timer = nullcontext,
+) -> Generator[MaskFrame, None, None]:
+    """Yield the selected frames with their masks, under their indices in the source.
+
+    Decoding runs ahead in a thread, and progress is shown on standard error.
+
+    Args:
+        model: Finds the masks.
+        selection: The frames.
+        prompts: On frames of the source that are selected.
+        track_backward: Also track from an object's first prompt back to the start.
+        with_confidences: Give `ObjectMask.confidence` too.
+        with_candidates: Give `ObjectMask.candidates` too.
+        wait_timer: Entered around every wait for a frame.
+
+    Raises:
+        DeviceError: The GPU fails, or has too little memory.
+        PromptError, VideoError: As `segment_video`.
+    """
+    with (
+        device_errors(),
+        ReadAhead(selection, queue_size(selection.info)) as ahead,
+        Tracker(
+            model,
+            TimedSource(ahead, wait_timer),
+            selection.renumbered(prompts),
+            with_confidences=with_confidences,
+        ) as tracker,
+    ):
+        for masks in _track(tracker, selection.info, track_backward=track_backward):
+            found = tracker.with_candidates(masks) if with_candidates else masks
+            yield selection.original(found)
+
+
+def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
+    """Return how many frames may be between two threads: fewer where they are large."""
+    num_bytes = info.width * info.height * bytes_per_pixel
+    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 
 
 @contextmanager
@@ -87,13 +133,7 @@ def _check_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None
         raise frame_outside_error("frame_index", last, num_frames)
 
 
-def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
-    """Return how many frames may be between two threads: fewer where they are large."""
-    num_bytes = info.width * info.height * bytes_per_pixel
-    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
-
-
-def track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
+def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
     """Run the tracker's passes in order and show their progress."""
     tracker.condition()
     passed = tracker.num_backward_frames if track_backward else 0
@@ -105,3 +145,33 @@ def track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterato
         for masks in tracker.forward():
             yield masks
             progress.update()
+
+
+def frame_progress(total: int | None) -> "tqdm[NoReturn]":
+    """Show on standard error how many frames are done: a bar on a terminal, lines in a log.
+
+    Args:
+        total: How many there are; None if that is not known.
+    """
+    # Without a description before the percentage: clients look for it at the start of a line.
+    stream = sys.stderr if sys.stderr.isatty() else _Lines(sys.stderr)
+    return tqdm(total=total, unit="frame", mininterval=0.5, file=stream)
+
+
+class _Lines:
+    """Writes every state of a bar as a line of its own.
+
+    A bar returns to the start of its line instead, which a log does not show, and clients that
+    parse one (`Prediction.progress`, `parseProgressFromLogs`) then never see more than 0 %.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> None:
+        if state := text.strip():
+            self._stream.write(f"{state}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()

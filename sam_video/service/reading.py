@@ -1,4 +1,4 @@
-"""What is read of files from anywhere, in a guarded process; `file_reader` asks for it."""
+"""The inside of the file reader: what its sandbox reads of files from anywhere."""
 
 from collections.abc import Generator, Sequence
 from functools import cache
@@ -6,9 +6,12 @@ from pathlib import Path
 
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.stated import StatedPrompt
+from sam_video.service import file_reader
 from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
 from sam_video.video.sound import read_sound
 from sam_video.video.source import open_video
+
+MESSAGE_TYPES = file_reader.MESSAGE_TYPES
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Requests go in, files come out, one after another on a loaded checkpoint."""
+"""Run requests one after another on a loaded checkpoint, and write their files."""
 
+import ctypes
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,20 +14,17 @@ import torch
 from sam_video.checkpoints.catalogue import resolve_checkpoint
 from sam_video.errors import DeviceError, RequestError
 from sam_video.model.device import device_errors
+from sam_video.model.interface import Model
 from sam_video.model.load import load_model
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.prompts import build_prompts
 from sam_video.request import Request
 from sam_video.service.file_reader import FileReader
-from sam_video.service.heap import release_heap
 from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
-from sam_video.service.pipeline import queue_size, track
-from sam_video.tracking.tracker import Tracker
+from sam_video.service.pipeline import mask_frames, queue_size
 from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt
-from sam_video.video.read_ahead import ReadAhead
 from sam_video.video.selection import FrameSelection, select_frames
-from sam_video.writers.for_request import extra_sinks, primary_sink
-from sam_video.writers.write_behind import WriteBehind
+from sam_video.writers import WriteBehind, extra_sinks, primary_sink
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ class Session:
         model: The checkpoint to load at once; None loads with the first request.
 
     Raises:
-        CheckpointError: The checkpoint cannot be had.
+        CheckpointError: The checkpoint cannot be loaded.
         DeviceError: The GPU cannot be used, or its memory does not suffice.
     """
 
@@ -106,28 +104,20 @@ class Session:
             yield
         finally:
             self.is_busy = False
-            release_heap()
+            _release_heap()
 
     def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
         self.metrics = metrics = Metrics()
         peak = PeakMemory()
         decoding = partial(metrics.count_as, "decoding")
-        with metrics.count_as("total"), FileReader() as reader, ExitStack() as stack:
+        with metrics.count_as("total"), FileReader() as reader:
             with decoding():
                 source = TimedSource(reader.open_video(request.input_video), decoding)
             if request.multimask_output and not source.info.is_still:
                 raise RequestError("multimask_output is true for a video; expected a still image")
             prompts = build_prompts(request, source, reader.read_masks)
+            metrics.objects = len({prompt.object_id for prompt in prompts})
             selection = _selection(request, source, prompts)
-            ahead = stack.enter_context(ReadAhead(selection, queue_size(source.info)))
-            tracker = Tracker(
-                self._load(request.model),
-                TimedSource(ahead, partial(metrics.pause, "tracking")),
-                selection.renumbered(prompts),
-                with_confidences=request.output_confidences,
-            )
-            stack.enter_context(tracker)
-            metrics.objects = tracker.num_objects
             folder.mkdir(parents=True, exist_ok=True)
             primary = primary_sink(request, source.info, prompts, folder)
             read_sound = partial(reader.read_sound, request.input_video)
@@ -138,16 +128,41 @@ class Session:
                 completed=completed,
                 timer=partial(metrics.count_as, "encoding"),
             )
-            stack.push(writer)  # before it begins, or a cancellation might come in between
-            writer.__enter__()
-            frames = _mask_frames(tracker, selection, request, prompts)
-            for masks in timed(frames, partial(metrics.count_as, "tracking")):
-                metrics.frames += 1
-                is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
-                yield from writer.write(masks, [primary, *extra] if is_drawn else extra)
-            yield from writer.finish()
+            model = self._load(request.model)
+            with (
+                closing(self._mask_frames(model, selection, request, prompts)) as frames,
+                ExitStack() as stack,
+            ):
+                stack.push(writer)  # before it begins, or a cancellation might come in between
+                writer.__enter__()
+                for masks in frames:
+                    metrics.frames += 1
+                    is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
+                    yield from writer.write(masks, [primary, *extra] if is_drawn else extra)
+                yield from writer.finish()
         metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
         logger.info("%s", metrics)
+
+    def _mask_frames(
+        self,
+        model: Model,
+        selection: FrameSelection,
+        request: Request,
+        prompts: Sequence[ObjectPrompt],
+    ) -> Generator[MaskFrame, None, None]:
+        """Yield the frames of a request; a preview has the prompted objects alone."""
+        frames = mask_frames(
+            model,
+            selection,
+            prompts,
+            track_backward=request.track_backward and not request.preview,
+            with_confidences=request.output_confidences,
+            with_candidates=request.multimask_output,
+            wait_timer=partial(self.metrics.pause, "tracking"),
+        )
+        with closing(timed(frames, partial(self.metrics.count_as, "tracking"))) as found:
+            for masks in found:
+                yield _prompted_alone(masks, prompts) if request.preview else masks
 
 
 def _selection(
@@ -166,18 +181,18 @@ def _selection(
     )
 
 
-def _mask_frames(
-    tracker: Tracker, selection: FrameSelection, request: Request, prompts: Sequence[ObjectPrompt]
-) -> Generator[MaskFrame, None, None]:
-    """Yield the frames of a request, under their indices in the source."""
-    is_backward = request.track_backward and not request.preview
-    for masks in track(tracker, selection.info, track_backward=is_backward):
-        found = tracker.with_candidates(masks) if request.multimask_output else masks
-        found = selection.original(found)
-        yield _prompted_alone(found, prompts) if request.preview else found
-
-
 def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFrame:
     """Leave out objects that have no prompt on the frame: without what lies between, they stray."""
     named = {p.object_id for p in prompts if p.frame_index == masks.frame.index}
     return replace(masks, objects=tuple(o for o in masks.objects if o.object_id in named))
+
+
+def _release_heap() -> None:
+    """Give what is free of the heap back to the system; glibc alone knows how to, and needs to.
+
+    It keeps pages that were freed below others in use. With several heaps, one for each of a few
+    threads, most stays nevertheless: `MALLOC_ARENA_MAX` of the environment says how many there are.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,79 +1,65 @@
-"""Masks wait on disk until their frame's turn in the output comes."""
+"""Masks that wait on disk until their frame's turn in the output comes."""
 
 import json
-import tempfile
 import zlib
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Any, Self
 
 import numpy as np
 
 from sam_video import rle
+from sam_video.disk_spool import DiskSpool
 from sam_video.types import ConfidenceMap, ObjectMask
 
 
 class MaskSpool:
-    """A temporary file that keeps masks by frame, and in memory only where each frame begins.
+    """Keeps the masks of frames on disk.
 
-    The backward pass makes masks from the last frame to the first, the output needs them from the
-    first to the last. The file has no name and is gone when the spool is closed, also after a
-    crash.
+    The backward pass makes masks from the last frame to the first; the output needs them from the
+    first to the last.
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115, closed by __exit__
-        self._offsets: dict[int, int] = {}
+        self._spool = DiskSpool()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+    def close(self) -> None:
+        """Forget all masks."""
+        self._spool.close()
 
     def append(self, frame_index: int, objects: Sequence[ObjectMask]) -> None:
         """Store the masks of a frame; frames come in any order, each once.
 
         Raises:
-            OSError: The disk of the temporary directory is full.
+            OSError: The disk of the temporary folder is full.
         """
-        assert frame_index not in self._offsets
-        offset = self._file.seek(0, 2)
-        line = json.dumps([_to_json(item) for item in objects])
-        self._file.write(line.encode("ascii") + b"\n")
-        self._offsets[frame_index] = offset
+        for position, item in enumerate(objects):
+            self._spool.put(frame_index, position, _to_bytes(item))
 
     def read(self, frame_index: int) -> tuple[ObjectMask, ...]:
         """Return the masks of a frame as they were appended; empty if they never were."""
-        offset = self._offsets.get(frame_index)
-        if offset is None:
-            return ()
-        self._file.seek(offset)
-        return tuple(_from_json(item) for item in json.loads(self._file.readline()))
+        return tuple(_from_bytes(data) for _, data in self._spool.rows(frame_index))
 
 
-def _to_json(item: ObjectMask) -> dict[str, Any]:
-    confidence = None if item.confidence is None else _packed(item.confidence)
-    return {
+def _to_bytes(item: ObjectMask) -> bytes:
+    """Return a line of JSON and, where there is a confidence, its levels, compressed."""
+    content = {
         "object_id": item.object_id,
         "object_index": item.object_index,
         "mask": rle.encode(item.mask),
         "object_score": item.object_score,
         "predicted_iou": item.predicted_iou,
-        "confidence": confidence,
     }
+    line = json.dumps(content).encode("ascii") + b"\n"
+    if item.confidence is None:
+        return line
+    return line + zlib.compress(item.confidence.tobytes(), level=1)
 
 
-def _from_json(item: dict[str, Any]) -> ObjectMask:
-    mask = rle.decode(item["mask"])
-    packed = item["confidence"]
-    confidence = None if packed is None else _unpacked(packed).reshape(mask.shape)
-    return ObjectMask(**{**item, "mask": mask, "confidence": confidence})
-
-
-def _packed(confidence: ConfidenceMap) -> str:
-    return b64encode(zlib.compress(confidence.tobytes(), level=1)).decode("ascii")
-
-
-def _unpacked(packed: str) -> ConfidenceMap:
-    return np.frombuffer(zlib.decompress(b64decode(packed)), np.uint8)
+def _from_bytes(data: bytes) -> ObjectMask:
+    line, _, compressed = data.partition(b"\n")
+    content = json.loads(line)
+    mask = rle.decode(content.pop("mask"))
+    confidence: ConfidenceMap | None = None
+    if compressed:
+        levels = np.frombuffer(zlib.decompress(compressed), np.uint8)
+        confidence = levels.reshape(mask.shape)
+    return ObjectMask(**content, mask=mask, confidence=confidence)

@@ -23,8 +23,8 @@ from typing import Self
 
 from torch import Tensor
 
+from sam_video.errors import frame_outside_error
 from sam_video.model.interface import ImageFeatures, Model, Prediction
-from sam_video.prompts import frame_outside_error
 from sam_video.tracking.batches import Batches, grouped, result_where_memory_suffices
 from sam_video.tracking.mask_spool import MaskSpool
 from sam_video.tracking.memory import MAX_POINTERS, Memory, MemoryBank, stack
@@ -85,8 +85,8 @@ class Tracker:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for resource in (self._spool, self._threads):
-                stack.enter_context(resource)
+            stack.callback(self._spool.close)
+            stack.enter_context(self._threads)
             self._resources = stack.pop_all()
         return self
 

@@ -1,10 +1,7 @@
-"""The sound of a video file, put to pictures that another video shows of it."""
+"""The sound of a video file, as it is heard in some spans of its time."""
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from fractions import Fraction
-from heapq import merge
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 
 from sam_video.errors import VideoError
@@ -22,9 +19,6 @@ from sam_video.video.decoder import open_stream, read_packets
 from sam_video.workers.watchdog import check_headroom
 
 logger = logging.getLogger(__name__)
-
-BIT_RATE = 160_000
-"""Bits per second, of a sound that is written."""
 
 TOLERANCE = SAMPLE_RATE // 50
 """How many samples a sound may be off its time before it is put right, which can be heard."""
@@ -37,25 +31,6 @@ MIN_RATE, MAX_RATE, MAX_SAMPLES = 4000, 768_000, 2**20
 
 MAX_SILENT_SPANS = 16
 """How many spans may have no sound at all and still be followed by one that has."""
-
-
-def add_sound(pictures: Path, sound: Iterator[Samples], target: Path) -> None:
-    """Join a video and a sound in an MP4 file, the sound as AAC in stereo.
-
-    Args:
-        pictures: An MP4 file without sound; it is left as it is.
-        sound: Blocks of samples, from the start of the pictures on; none where they are silent.
-        target: The file to write; if this fails, it may be there in part.
-
-    Raises:
-        VideoError: The target cannot be written.
-    """
-    first = next(sound, None)
-    heard = None if first is None else chain([first], sound)
-    try:
-        _join(pictures, heard, target)
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{target.name!r} cannot be written: {error.strerror}") from None
 
 
 def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
@@ -76,52 +51,6 @@ def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, 
             waiting = []
     if waiting:
         yield np.concatenate(waiting, axis=1)
-
-
-def _join(pictures: Path, sound: Iterator[Samples] | None, target: Path) -> None:
-    with (
-        av.open(f"file:{pictures}") as source,
-        av.open(f"file:{target}", "w", "mp4", options={"movflags": "+faststart"}) as output,
-    ):
-        streams = [_copied(source, output)]
-        if sound is not None:
-            streams.append(_encoded(sound, output))
-        # In the order of their times, so that neither stream waits for the other in memory.
-        for packet in merge(*streams, key=_decoding_seconds):
-            output.mux(packet)
-
-
-def _decoding_seconds(packet: "Packet[Any]") -> Fraction:
-    assert packet.dts is not None
-    return packet.dts * packet.time_base
-
-
-def _copied(source: InputContainer, output: OutputContainer) -> "Iterator[Packet[Any]]":
-    stream = source.streams.video[0]
-    copy = output.add_stream_from_template(stream)
-
-    def packets() -> "Iterator[Packet[Any]]":
-        for packet in source.demux(stream):
-            if packet.size:
-                packet.stream = copy
-                yield packet
-
-    return packets()
-
-
-def _encoded(sound: Iterator[Samples], output: OutputContainer) -> "Iterator[Packet[Any]]":
-    stream = output.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=BIT_RATE)
-
-    def packets() -> "Iterator[Packet[Any]]":
-        position = 0
-        for samples in sound:
-            frame = AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
-            frame.sample_rate, frame.pts = SAMPLE_RATE, position
-            yield from stream.encode(frame)
-            position += samples.shape[1]
-        yield from stream.encode(None)
-
-    return packets()
 
 
 def _soundtrack(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:

@@ -1,4 +1,4 @@
-"""The inside of a guarded process: it runs what the other side asks for, as far as it may.
+"""The inside of a sandbox: it runs what the other side asks for, within its limits.
 
 It ends when the pipe to it is closed, and so with the process that has started it.
 """
@@ -17,21 +17,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sam_video.workers.messages import pack, unpack
+from sam_video.workers.messages import Messages
 from sam_video.workers.watchdog import watchdog
 
 
 def main() -> None:
-    """Run generators of a module, one step per request; see `guard.Sandbox`.
+    """Run generators of a module, one step per request; see `sandbox.Sandbox`.
 
     The command line has the module's name, how many bytes of memory may be taken beyond those of
-    its libraries, and how many seconds a step may last without progress.
+    its libraries, how many seconds a step may last without progress, and whether files may be
+    written.
     """
-    module, max_bytes, max_stall_seconds = sys.argv[1:]
+    name, *numbers = sys.argv[1:]
+    max_bytes, max_stall_seconds, may_write = map(int, numbers)
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _detach()
-    steps = _Steps(import_module(module), int(max_stall_seconds))
-    _limit_resources(int(max_bytes))
+    module = import_module(name)
+    steps = _Steps(module, max_stall_seconds)
+    messages = Messages(getattr(module, "MESSAGE_TYPES", ()), max_array_bytes=max_bytes)
+    _limit_resources(max_bytes, may_write=bool(may_write))
 
     def read_into(buffer: memoryview) -> None:
         if requests.readinto(buffer) < len(buffer):
@@ -39,9 +43,9 @@ def main() -> None:
 
     try:
         while True:
-            reply = steps.answer(*unpack(read_into))
+            reply = steps.answer(*messages.unpack(read_into))
             if reply is not None:
-                for part in pack(reply):
+                for part in messages.pack(reply):
                     replies.write(part)
                 replies.flush()
     except MemoryError:  # not even for an answer
@@ -57,9 +61,10 @@ def _detach() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
 
-def _limit_resources(max_bytes: int) -> None:
+def _limit_resources(max_bytes: int, *, may_write: bool) -> None:
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, 0)
+    if not may_write:
+        _limit(resource.RLIMIT_FSIZE, 0)
     # Not RLIMIT_AS, which would count all that libraries map and never touch.
     _limit(resource.RLIMIT_DATA, _data_bytes() + max_bytes)
 

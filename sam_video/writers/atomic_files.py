@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 
 def partial_path(path: Path) -> Path:
@@ -23,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 class AtomicFile:
-    """Opens a hidden file beside `path`, which `finish` moves there; leaving earlier removes it.
+    """A file that is written under a hidden name beside `path`, which `finish` moves there.
 
     Args:
         path: Where the file appears. A file of that name stays as it is until then.
@@ -32,24 +32,25 @@ class AtomicFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._partial = partial_path(path)
-
-    def __enter__(self) -> Self:
-        self._file = self._partial.open("wb")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._partial.unlink(missing_ok=True)
+        self._file: IO[bytes] | None = None
 
     @property
     def file(self) -> IO[bytes]:
-        """The open file, to be written from its beginning."""
+        """The file, opened with its first use, to be written from its beginning."""
+        if self._file is None:
+            self._file = self._partial.open("wb")
         return self._file
 
     def finish(self) -> Path:
         """Close the file, give it its name, and return that."""
-        self._file.close()
+        self.file.close()
         self._partial.replace(self._path)
         return self._path
+
+    def close(self) -> None:
+        """Remove the file if it is not finished."""
+        if self._file is not None:
+            try:
+                self._file.close()
+            finally:
+                self._partial.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,13 +26,6 @@ class BoxWriter:
         self._output = AtomicFile(folder / "boxes.json")
         self._separator = b"{\n"
 
-    def __enter__(self) -> Self:
-        self._output.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._output.__exit__(*exception)
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Find the boxes of one frame; the file is not complete before `finish`."""
         key = json_bytes(str(masks.frame.index))
@@ -47,6 +40,10 @@ class BoxWriter:
         """Complete the file and return its path."""
         self._output.file.write(b"{}\n" if self._separator == b"{\n" else b"\n}\n")
         return [self._output.finish()]
+
+    def close(self) -> None:
+        """Remove the file if it is not complete."""
+        self._output.close()
 
 
 def _entries(masks: MaskFrame) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.filenames import FileNames
@@ -26,12 +25,6 @@ class CandidateWriter:
         # Cog makes URLs of file names as they are: what follows a # would be lost, and %41 an A.
         self._names = FileNames(unsafe="#%")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode the candidates of every object."""
         return partial(
@@ -54,3 +47,6 @@ class CandidateWriter:
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
+
+    def close(self) -> None:
+        """Do nothing: every image is complete as soon as it is there."""

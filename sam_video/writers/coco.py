@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sam_video import rle
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
@@ -27,13 +27,7 @@ class CocoWriter:
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
         # The head of the file is known last, so the frames wait in one that has no name.
-        self._frames = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (__exit__ closes it)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._frames.close()
+        self._frames = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (close does)
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; the file is not complete before `finish`."""
@@ -57,6 +51,10 @@ class CocoWriter:
             shutil.copyfileobj(self._frames, file)
             file.write(b"\n]}\n")
         return [self._path]
+
+    def close(self) -> None:
+        """Forget the frames."""
+        self._frames.close()
 
 
 def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:

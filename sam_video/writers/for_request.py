@@ -1,23 +1,21 @@
-"""Which writers a request asks for."""
+"""The writers that a request asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sam_video.request import Request
 from sam_video.types import ObjectPrompt, VideoInfo
-from sam_video.writers import (
-    BoxWriter,
-    CandidateWriter,
-    ImageSequenceWriter,
-    MaskVideoWriter,
-    OverlayWriter,
-    PreviewWriter,
-    Sink,
-    SoundReader,
-    confidence_zip,
-    mask_zip,
-    rle_writer,
-)
+from sam_video.writers.boxes import BoxWriter
+from sam_video.writers.candidates import CandidateWriter
+from sam_video.writers.coco import CocoWriter
+from sam_video.writers.images import ImageSequenceWriter
+from sam_video.writers.overlays import OverlayWriter, SoundReader
+from sam_video.writers.previews import PreviewWriter
+from sam_video.writers.sink import Sink
+from sam_video.writers.start_length import StartLengthWriter
+from sam_video.writers.videos import MaskVideoWriter
+from sam_video.writers.youtube_vis import YouTubeVisWriter
+from sam_video.writers.zips import confidence_zip, mask_zip
 
 
 def primary_sink(
@@ -50,3 +48,19 @@ def extra_sinks(
         yield confidence_zip(folder)
     if request.multimask_output:
         yield CandidateWriter(folder, info)
+
+
+def rle_writer(rle_format: str, folder: Path, info: VideoInfo) -> Sink:
+    """Create the writer for `coco`, `youtube_vis` or `start_length`.
+
+    Args:
+        rle_format: One of the three.
+        folder: Where `rle.json` goes; it exists.
+        info: Of the source: its size and frame rate.
+    """
+    writers: dict[str, Callable[[Path, VideoInfo], Sink]] = {
+        "coco": CocoWriter,
+        "youtube_vis": YouTubeVisWriter,
+        "start_length": StartLengthWriter,
+    }
+    return writers[rle_format](folder, info)

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from sam_video.errors import RequestError
 from sam_video.types import MaskFrame, VideoInfo
@@ -54,12 +53,6 @@ class ImageSequenceWriter:
         self._image_format = image_format
         self._quality = quality
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw and encode one image."""
         image = render(masks, self._mask_type, self._annotation_type)
@@ -70,3 +63,6 @@ class ImageSequenceWriter:
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
+
+    def close(self) -> None:
+        """Do nothing: every image is complete as soon as it is there."""

@@ -5,19 +5,17 @@ from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sam_video.types import MaskFrame, RGBImage, Samples, Span, VideoInfo
-from sam_video.video.sound import add_sound
 from sam_video.writers.atomic_files import atomic_path
+from sam_video.writers.mux import add_sound
 from sam_video.writers.render import highlighted
 from sam_video.writers.sink import Step
 from sam_video.writers.timeline import Timeline
 from sam_video.writers.video_encoder import VideoEncoder
 
 SoundReader = Callable[[Sequence[Span]], Generator[Samples, None, None]]
-"""Yields the source's sound in some spans of time; see `audio.read_sound`."""
+"""Yields the source's sound in some spans of time; see `video.sound.read_sound`."""
 
 
 class OverlayWriter:
@@ -51,21 +49,6 @@ class OverlayWriter:
             pixel_aspect=info.pixel_aspect,
         )
 
-    def __enter__(self) -> Self:
-        self._encoder.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._encoder.__exit__(kind, error, traceback)
-        finally:
-            self._silent.unlink(missing_ok=True)
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw one frame; the video is not complete before `finish`."""
         return partial(self._write, masks.frame.index, masks.frame.pts_seconds, highlighted(masks))
@@ -85,6 +68,13 @@ class OverlayWriter:
         ):
             add_sound(self._silent, sound, path)
         return [self._path]
+
+    def close(self) -> None:
+        """Remove the video if it is not complete, and the one without sound."""
+        try:
+            self._encoder.close()
+        finally:
+            self._silent.unlink(missing_ok=True)
 
     def _show_until(self, slot: int) -> None:
         """Encode the last frame once for every slot that it fills."""

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
@@ -37,12 +36,6 @@ class PreviewWriter:
         for prompt in prompts:
             self._prompts_on[0 if info.is_still else prompt.frame_index].append(prompt)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw and encode one image."""
         index = masks.frame.index
@@ -53,6 +46,9 @@ class PreviewWriter:
     def finish(self) -> list[Path]:
         """Return nothing: every image has been returned already."""
         return []
+
+    def close(self) -> None:
+        """Do nothing: every image is complete as soon as it is there."""
 
 
 def _draw(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> RGBImage:

@@ -7,8 +7,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_video.errors import RequestError
-from sam_video.request import ANNOTATION_TYPES, MASK_TYPES
 from sam_video.types import BoolMask, MaskFrame, RGBImage
 
 GrayImage = npt.NDArray[np.uint8]
@@ -37,27 +35,16 @@ def render(
 
     Args:
         masks: The frame and its masks, all of one size `(H, W)`.
-        mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`.
+        mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`, and nothing else.
         annotation_type: What `highlighted` draws: `mask`, `box` or `both`; others ignore it.
 
     Returns:
         `(H, W)` uint8 for `binary`, `(H, W, 4)` uint8 RGBA for `alpha`, `(H, W, 3)` uint8 RGB for
         the others.
-
-    Raises:
-        RequestError: One of the two names is not known.
     """
-    match mask_type:
-        case "binary":
-            return binary(masks)
-        case "greenscreen":
-            return greenscreen(masks)
-        case "highlighted":
-            return highlighted(masks, annotation_type)
-        case "alpha":
-            return alpha(masks)
-    expected = ", ".join(MASK_TYPES)
-    raise RequestError(f"mask_type is {mask_type!r}; expected one of {expected}")
+    if mask_type == "highlighted":
+        return highlighted(masks, annotation_type)
+    return {"binary": binary, "greenscreen": greenscreen, "alpha": alpha}[mask_type](masks)
 
 
 def binary(masks: MaskFrame) -> GrayImage:
@@ -97,13 +84,7 @@ def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
 
     Returns:
         `(H, W, 3)` uint8 RGB.
-
-    Raises:
-        RequestError: `annotation_type` is not one of the three.
     """
-    if annotation_type not in ANNOTATION_TYPES:
-        expected = ", ".join(ANNOTATION_TYPES)
-        raise RequestError(f"annotation_type is {annotation_type!r}; expected one of {expected}")
     image = masks.frame.image.copy()
     visible = [(item, window) for item in masks.objects if (window := _bounding_window(item.mask))]
     if annotation_type != "box":

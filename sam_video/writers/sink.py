@@ -1,14 +1,13 @@
-"""What every writer is.
+"""The seam between masks and the writers of files.
 
-A file is there complete under its own name, or not at all; memory does not grow with the number
-of frames.
+Every file appears complete under its name, or not at all; memory does not grow with the number of
+frames.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from sam_video.types import MaskFrame
 
@@ -23,18 +22,9 @@ class Sink(Protocol):
     frames at once: it changes nothing. The steps that it returns are made one after another in the
     order of the frames.
 
-    Use it as a context manager around these steps, and call `finish` inside, after the last one.
-    Leaving the context without it removes what has been begun and not completed.
+    One thread makes the steps, then calls `finish`, and `close` in any case. A sink that was never
+    used holds nothing that needs to be closed.
     """
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw and encode one frame; return the step that writes it."""
@@ -42,6 +32,10 @@ class Sink(Protocol):
 
     def finish(self) -> list[Path]:
         """Complete what the last frame has left open, and return those files."""
+        ...
+
+    def close(self) -> None:
+        """Remove what has been begun and is not complete; after `finish`, nothing is."""
         ...
 
 

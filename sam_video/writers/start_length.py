@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,13 +27,7 @@ class StartLengthWriter:
         self._info = info
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
-        self._spool = ObjectSpool(folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._spool.__exit__()
+        self._spool = ObjectSpool()
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; the file is not complete before `finish`."""
@@ -65,6 +59,10 @@ class StartLengthWriter:
                 file.write(b"}")
             file.write(b"\n]}\n")
         return [self._path]
+
+    def close(self) -> None:
+        """Forget the frames."""
+        self._spool.close()
 
     def _write_head(self, file: IO[bytes]) -> None:
         video = video_entry(self._info, self._num_frames)

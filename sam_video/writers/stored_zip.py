@@ -10,7 +10,7 @@ import struct
 import tempfile
 import zlib
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 _MEMBER = struct.Struct("<4s5H3I2H")
 _DIRECTORY_ENTRY = struct.Struct("<4s6H3I5H2I")
@@ -44,14 +44,8 @@ class StoredZip:
 
     def __init__(self, file: IO[bytes], folder: Path) -> None:
         self._file = file
-        self._directory = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (__exit__ closes it)
+        self._directory = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (close does)
         self._num_members = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._directory.close()
 
     def add(self, name: str, data: bytes) -> None:
         """Append a member; names are not repeated, and `data` is shorter than 4 GiB."""
@@ -85,3 +79,7 @@ class StoredZip:
             self._file.write(end + _END_64_LOCATOR.pack(b"PK\x06\x07", 0, offset + size, 1))
         count, size, offset = min(count, _MAX_16), min(size, _MAX_32), min(offset, _MAX_32)
         self._file.write(_END.pack(b"PK\x05\x06", 0, 0, count, count, size, offset, 0))
+
+    def close(self) -> None:
+        """Forget the directory; the file stays as it is."""
+        self._directory.close()

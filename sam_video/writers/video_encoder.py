@@ -1,4 +1,4 @@
-"""Frames to a video file; the one place that knows the ffmpeg program."""
+"""Encode frames as a video file; the one door to the ffmpeg program."""
 
 import os
 import re
@@ -7,10 +7,9 @@ import shutil
 import subprocess
 import tempfile
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, NoReturn
 
 import ffmpeg
 import imageio_ffmpeg
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.errors import VideoError, one_line
-from sam_video.workers.threads import POLL_SECONDS
+from sam_video.workers.threads import POLL_SECONDS, wait_until_ready
 from sam_video.writers.atomic_files import partial_path
 
 ENCODERS = ("libx264", "libvpx-vp9")
@@ -89,8 +88,8 @@ class VideoEncoder:
 
     It is H.264 in MP4; with transparency, VP9 in WebM, whose second stream is the alpha plane.
 
-    A context manager. The file appears under its name when `finish` returns, and not at all if
-    the context is left without it. Encoding runs in a process of its own, beside the caller.
+    The file appears under its name when `finish` returns. Encoding runs in a process of its own,
+    beside the caller; it starts with the first frame, and `close` ends it.
     Colours are BT.709, and tagged so. As 4:2:0 needs even sizes, the last column or row of an odd
     one is there twice, the copy being transparent where there is transparency.
 
@@ -124,28 +123,25 @@ class VideoEncoder:
         self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)
         self._is_finished = False
 
-    def __enter__(self) -> Self:
-        """Start the program."""
+    def _start(self) -> "subprocess.Popen[bytes]":
         command = self._command()
         # A file, as a pipe that nobody reads would fill up and stop the program.
-        self._log = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (close does)
+        process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             bufsize=0,
         )
-        os.set_blocking(self._pipe.fileno(), False)
-        return self
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        return process
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Kill the program and remove what it wrote, unless the video is finished."""
+        if "_process" not in vars(self):  # it was never started
+            return
         if not self._is_finished:
             self._process.kill()
             self._process.wait()
@@ -161,16 +157,14 @@ class VideoEncoder:
         """
         assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
         rest = np.ascontiguousarray(_pad_to_even(image)).data.cast("B")
-        pipe = select.poll()
-        pipe.register(self._pipe, select.POLLOUT)
         while rest:
-            if pipe.poll(1000 * POLL_SECONDS):
-                try:
-                    rest = rest[os.write(self._pipe.fileno(), rest) :]
-                except BlockingIOError:
-                    continue
-                except BrokenPipeError:
-                    self._fail()
+            wait_until_ready(self._pipe.fileno(), select.POLLOUT)
+            try:
+                rest = rest[os.write(self._pipe.fileno(), rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                self._fail()
 
     def finish(self) -> None:
         """Complete the video and give the file its name.
@@ -185,6 +179,11 @@ class VideoEncoder:
             self._fail()
         self._partial.replace(self._path)
         self._is_finished = True
+
+    @cached_property
+    def _process(self) -> "subprocess.Popen[bytes]":
+        """The program, started with its first use."""
+        return self._start()
 
     @property
     def _pipe(self) -> IO[bytes]:

@@ -3,8 +3,6 @@
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -43,18 +41,6 @@ class MaskVideoWriter:
             has_alpha=has_alpha,
         )
 
-    def __enter__(self) -> Self:
-        self._encoder.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._encoder.__exit__(kind, error, traceback)
-
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw one frame; the video is not complete before `finish`."""
         image = render(masks, self._mask_type, self._annotation_type)
@@ -70,3 +56,7 @@ class MaskVideoWriter:
         """Complete the video and return its path."""
         self._encoder.finish()
         return [self._path]
+
+    def close(self) -> None:
+        """Remove the video if it is not complete."""
+        self._encoder.close()

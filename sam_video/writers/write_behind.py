@@ -1,4 +1,4 @@
-"""Masks are drawn and written while the next ones are tracked."""
+"""Draw and write masks while the next ones are tracked."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ class WriteBehind:
     A context manager. Several frames are prepared side by side, and one thread writes them; a slow
     sink blocks the caller in the end. The error of a sink is raised in the caller's next step.
     Leaving before `finish` is done ends the threads wherever they are, and no sink is in use
-    afterwards. The sinks belong to the thread that writes, which also enters and leaves their
-    contexts: an exception that comes to the caller from elsewhere finds none of them half entered.
-    Leaving without having entered does nothing.
+    afterwards. The sinks belong to the thread that writes, which also closes them: an exception
+    that comes to the caller from elsewhere leaves none of them half open. Leaving without having
+    entered does nothing.
 
     Args:
         sinks: All that will be written to.
@@ -43,7 +43,6 @@ class WriteBehind:
         self._sinks = sinks
         self._timer = timer
         self._completed = completed
-        self._entered = ExitStack()
         self._worker = Worker(self._work, self._clean_up)
         num_threads = min(size, os.cpu_count() or 1)
         self._crew = OrderedThreads(num_threads)
@@ -108,8 +107,6 @@ class WriteBehind:
             raise self._worker.error
 
     def _work(self) -> None:
-        for sink in self._sinks:
-            self._entered.enter_context(sink)
         while self._write_next():
             self._room.put(True)
         if not self._worker.is_stopping:
@@ -132,12 +129,11 @@ class WriteBehind:
         for path in paths:
             self._files.put(path)
 
-    def _clean_up(self, error: BaseException | None) -> None:
+    def _clean_up(self, _: BaseException | None) -> None:
         try:
-            if error is None:
-                self._entered.close()
-            else:
-                self._entered.__exit__(type(error), error, error.__traceback__)
+            with ExitStack() as stack:
+                for sink in self._sinks:
+                    stack.callback(sink.close)
         finally:
             self._files.put(None)
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.atomic_files import atomic_path
@@ -30,13 +30,7 @@ class YouTubeVisWriter:
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
         self._ious: defaultdict[int, _Mean] = defaultdict(_Mean)
-        self._spool = ObjectSpool(folder)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._spool.__exit__()
+        self._spool = ObjectSpool()
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; the file is not complete before `finish`."""
@@ -71,6 +65,10 @@ class YouTubeVisWriter:
                 file.write(b"}")
             file.write(b"\n]}\n")
         return [self._path]
+
+    def close(self) -> None:
+        """Forget the frames."""
+        self._spool.close()
 
     def _write_video(self, file: IO[bytes]) -> None:
         size = {"width": self._info.width, "height": self._info.height}

@@ -1,10 +1,8 @@
 """Masks and confidences as one image per object and frame, in a zip."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,20 +40,15 @@ class ObjectZipWriter:
     """
 
     def __init__(self, path: Path, image_of: Callable[[ObjectMask], npt.NDArray[np.uint8]]) -> None:
-        self._path = path
+        self._folder = path.parent
+        self._output = AtomicFile(path)
         self._image_of = image_of
         self._names = FileNames()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._output = stack.enter_context(AtomicFile(self._path))
-            archive = StoredZip(self._output.file, self._path.parent)
-            self._archive = stack.enter_context(archive)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    @cached_property
+    def _archive(self) -> StoredZip:
+        """The archive, begun with its first use."""
+        return StoredZip(self._output.file, self._folder)
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode the images of one frame; the zip is not complete before `finish`."""
@@ -71,6 +64,14 @@ class ObjectZipWriter:
         """Complete the zip and return its path."""
         self._archive.finish()
         return [self._output.finish()]
+
+    def close(self) -> None:
+        """Remove the zip if it is not complete."""
+        try:
+            if "_archive" in vars(self):  # it was begun
+                self._archive.close()
+        finally:
+            self._output.close()
 
 
 def _mask_image(item: ObjectMask) -> npt.NDArray[np.uint8]:

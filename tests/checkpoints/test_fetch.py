@@ -30,14 +30,8 @@ def rest(tmp_path: Path) -> Path:
 
 def fetch_file(mirror: Mirror, path: Path) -> bytes:
     """Download the file, without waits between tries, and return what it holds."""
-    fetch(
-        f"{mirror.url}/file.pt",
-        path,
-        num_bytes=len(CONTENT),
-        sha256=SHA256,
-        show_progress=False,
-        pauses_seconds=(0, 0),
-    )
+    for _ in fetch(f"{mirror.url}/file.pt", str(path), len(CONTENT), SHA256, (0, 0)):
+        pass
     return path.read_bytes()
 
 
@@ -150,6 +144,13 @@ def test_a_server_that_is_not_there_fails(path: Path) -> None:
         fetch_file(Mirror(CONTENT, url="http://127.0.0.1:9"), path)
 
 
+def test_a_failed_download_leaves_no_empty_file(path: Path, mirror: Mirror) -> None:
+    mirror.statuses = [404]
+    with pytest.raises(CheckpointError, match="the server answers 404"):
+        fetch_file(mirror, path)
+    assert list(path.parent.iterdir()) == []
+
+
 def test_a_file_of_another_length_fails_before_it_is_downloaded(path: Path, mirror: Mirror) -> None:
     mirror.content = b"<html>Please log in</html>"
     with pytest.raises(CheckpointError, match="has 26 bytes, expected 300000: it is another file"):
@@ -185,7 +186,7 @@ def test_a_file_of_another_hash_fails_and_is_removed(
 
 def test_a_disk_that_is_too_small_fails_before_the_download(path: Path, mirror: Mirror) -> None:
     with pytest.raises(CheckpointError, match=f"bytes free; file.pt needs {10**18} more"):
-        fetch(f"{mirror.url}/file.pt", path, num_bytes=10**18, sha256=SHA256)
+        list(fetch(f"{mirror.url}/file.pt", str(path), 10**18, SHA256, ()))
     assert mirror.requests == []
 
 
@@ -224,9 +225,8 @@ def test_a_place_that_cannot_be_a_folder_fails(tmp_path: Path, mirror: Mirror) -
 def start_download(mirror: Mirror, path: Path, first: str = "") -> "subprocess.Popen[str]":
     """Download the file in another process, which runs the statement `first` before."""
     script = (
-        f"{first}\nfrom pathlib import Path; from sam_video.checkpoints.fetch import fetch\n"
-        f"fetch('{mirror.url}/file.pt', Path({str(path)!r}), num_bytes={len(CONTENT)},"
-        f" sha256='{SHA256}', show_progress=False)"
+        f"{first}\nfrom sam_video.checkpoints.fetch import fetch\n"
+        f"list(fetch('{mirror.url}/file.pt', {str(path)!r}, {len(CONTENT)}, '{SHA256}', ()))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True

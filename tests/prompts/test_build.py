@@ -15,6 +15,7 @@ import pytest
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
 from sam_video.prompts import build_prompts
+from sam_video.prompts.mask_zip import read_masks
 from sam_video.request import Request
 from sam_video.types import BoolMask, Box, Click, FrameSource, ObjectPrompt
 from sam_video.video.frame_list import FrameList
@@ -52,7 +53,7 @@ def build(
 
 
 def build_from(source: FrameSource, **fields: Any) -> tuple[ObjectPrompt, ...]:
-    return build_prompts(Request(input_video=Path("clip.mp4"), **fields), source)
+    return build_prompts(Request(input_video=Path("clip.mp4"), **fields), source, read_masks)
 
 
 def short(prompts: tuple[ObjectPrompt, ...]) -> list[str]:

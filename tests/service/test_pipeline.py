@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import cv2
@@ -289,10 +289,7 @@ class Overlapping:
         monkeypatched.frames = frames
         return source
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.num_exits += 1
 
     def prepare(self, masks: MaskFrame) -> Step:

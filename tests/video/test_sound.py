@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from sam_video.errors import VideoError
 from sam_video.types import Span
-from sam_video.video.sound import add_sound, read_sound
+from sam_video.video.sound import read_sound
+from sam_video.writers.mux import add_sound
 from sam_video.writers.video_encoder import VideoEncoder
 from tests.clips import draw_clip
 from tests.sound_clips import HEIGHT, WIDTH, beeps, draw_flash_clip
@@ -25,7 +27,7 @@ WHOLE = (Span(0.0, 1.0, 0.0),)
 def pictures(tmp_path: Path) -> Path:
     """A silent video of one second."""
     path = tmp_path / "pictures.mp4"
-    with VideoEncoder(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24)) as video:
+    with closing(VideoEncoder(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24))) as video:
         for level in range(24):
             video.write(np.full((HEIGHT, WIDTH, 3), level, np.uint8))
         video.finish()

@@ -9,19 +9,20 @@ import pytest
 
 from sam_video.prompts.stated import StatedPrompt
 from sam_video.types import Frame, Span, VideoInfo
-from sam_video.workers.messages import pack, unpack
+from sam_video.workers.messages import MAX_TEXT_BYTES, MessageError, Messages
 
+MESSAGES = Messages((VideoInfo, Frame, StatedPrompt, Span), max_array_bytes=1000)
 PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
 
 
 def sent(value: Any) -> Any:
     """Send a value through a stream, and check that nothing of it is left there."""
-    stream = BytesIO(b"".join(pack(value)))
+    stream = BytesIO(b"".join(MESSAGES.pack(value)))
 
     def read_into(buffer: memoryview) -> None:
         assert stream.readinto(buffer) == len(buffer)
 
-    received = unpack(read_into)
+    received = MESSAGES.unpack(read_into)
     assert stream.read() == b""
     return received
 
@@ -73,14 +74,45 @@ def test_frames_and_masks_arrive_as_they_were() -> None:
 @pytest.mark.parametrize("value", [object(), {1, 2}, ValueError("code")], ids=type)
 def test_what_is_no_data_is_not_sent_and_fails(value: Any) -> None:
     with pytest.raises(AssertionError):
-        pack(value)
+        MESSAGES.pack(value)
 
 
-def test_an_array_of_objects_is_not_made() -> None:
-    data = b"".join(pack([PIXELS])).replace(b'"uint8"', b'"object"'[:7])
-    with pytest.raises((AssertionError, ValueError)):
-        unpack(lambda buffer: _fill(buffer, BytesIO(data)))
+def received(data: bytes) -> Any:
+    """Unpack bytes that another process sends."""
+    stream = BytesIO(data)
+
+    def read_into(buffer: memoryview) -> None:
+        assert stream.readinto(buffer) == len(buffer)
+
+    return MESSAGES.unpack(read_into)
 
 
-def _fill(buffer: memoryview, stream: BytesIO) -> None:
-    stream.readinto(buffer)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "array", "dtype": "object", "shape": [2]}',
+        '{"type": "array", "dtype": "uint8", "shape": [1001]}',
+        '{"type": "array", "dtype": "float32", "shape": [251]}',
+        '{"type": "array", "dtype": "uint8", "shape": [-1]}',
+        '{"type": "array", "dtype": "uint8", "shape": [true]}',
+        '{"type": "array", "dtype": "uint8", "shape": [1, 1, 1, 1, 1]}',
+        '{"type": "array", "dtype": "uint8", "shape": 5}',
+        '[{"type": "array", "dtype": "uint8", "shape": [600]},'
+        ' {"type": "array", "dtype": "uint8", "shape": [600]}]',
+        '{"type": "Fraction", "text": "1/0"}',
+        '{"type": "Frame", "index": 0}',
+        '{"type": "Popen", "args": ["true"]}',
+        "{}",
+        "[",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:60],
+)
+def test_what_the_other_process_may_not_send_fails(text: str) -> None:
+    with pytest.raises(MessageError):
+        received(len(text).to_bytes(8, "little") + text.encode())
+
+
+def test_a_text_that_is_too_long_fails_before_it_is_read() -> None:
+    with pytest.raises(MessageError, match="bytes of text"):
+        received((MAX_TEXT_BYTES + 1).to_bytes(8, "little"))

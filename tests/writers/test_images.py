@@ -1,6 +1,7 @@
 """Masks as images, read back by other libraries than those that wrote them."""
 
 import re
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 from sam_video.errors import RequestError
 from sam_video.types import BoolMask, Frame, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers import ImageSequenceWriter
+from sam_video.writers.images import ImageSequenceWriter
 from sam_video.writers.render import highlighted, render
 from tests.mask_frames import (
     HEIGHT,
@@ -44,7 +45,7 @@ def test_images_are_named_after_the_index_of_their_frame_in_the_source(
 
 
 def test_each_image_is_complete_when_its_path_is_returned(tmp_path: Path) -> None:
-    with images(tmp_path) as sink:
+    with closing(images(tmp_path)) as sink:
         for masks in moving_discs(3):
             (path,) = sink.prepare(masks)()
             assert Image.open(path).size == (WIDTH, HEIGHT)
@@ -198,7 +199,7 @@ def test_an_image_that_cannot_be_put_in_place_leaves_no_partial_file(tmp_path: P
     in_the_way = tmp_path / "frame_00001.webp"
     in_the_way.mkdir()
     first, second = moving_discs(2)
-    with images(tmp_path) as sink:
+    with closing(images(tmp_path)) as sink:
         (written,) = sink.prepare(first)()
         with pytest.raises(IsADirectoryError):
             sink.prepare(second)()

@@ -1,6 +1,7 @@
 """Values spooled frame by frame come back as one list per object and column."""
 
 import json
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,14 @@ def members(
 def test_rows_that_a_key_does_not_have_are_filled(
     tmp_path: Path, rows: list[int], expected: list[int | None]
 ) -> None:
-    with ObjectSpool(tmp_path) as spool:
+    with closing(ObjectSpool()) as spool:
         for row in rows:
             spool.append(5, row, [row])
         assert members(spool, 5, ["rows"], 3) == {"key": 5, "rows": expected}
 
 
 def test_keys_and_columns_are_kept_apart(tmp_path: Path) -> None:
-    with ObjectSpool(tmp_path) as spool:
+    with closing(ObjectSpool()) as spool:
         for row in range(100):
             for key in range(-1, row % 7):
                 spool.append(key, row, [f"{key} at {row}\n", {"of": [key]}, row])
@@ -54,7 +55,7 @@ def test_keys_and_columns_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_columns_can_be_read_more_than_once(tmp_path: Path) -> None:
-    with ObjectSpool(tmp_path) as spool:
+    with closing(ObjectSpool()) as spool:
         spool.append(0, 1, ["a", "b"])
         first = members(spool, 0, ["left", "right"], 2, absent=b'""')
         assert first == {"key": 0, "left": ["", "a"], "right": ["", "b"]}
@@ -62,6 +63,6 @@ def test_columns_can_be_read_more_than_once(tmp_path: Path) -> None:
 
 
 def test_the_file_has_no_name(tmp_path: Path) -> None:
-    with ObjectSpool(tmp_path) as spool:
+    with closing(ObjectSpool()) as spool:
         spool.append(0, 0, ["value"])
         assert list(tmp_path.iterdir()) == []

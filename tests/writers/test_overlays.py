@@ -3,6 +3,7 @@
 import logging
 import tracemalloc
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from functools import partial
 from itertools import islice
@@ -244,12 +245,12 @@ def test_a_truncated_source_keeps_the_sound_that_is_there(tmp_path: Path) -> Non
 
 
 def leave(writer: OverlayWriter) -> None:
-    with writer:
+    with closing(writer):
         writer.prepare(moving_discs(1)[0])()
 
 
 def interrupt(writer: OverlayWriter) -> None:
-    with pytest.raises(KeyboardInterrupt), writer:
+    with pytest.raises(KeyboardInterrupt), closing(writer):
         writer.prepare(moving_discs(1)[0])()
         raise KeyboardInterrupt
 
@@ -271,7 +272,7 @@ def test_an_overlay_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: 
 
 
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path) -> None:
-    with OverlayWriter(tmp_path, INFO, no_sound) as writer:
+    with closing(OverlayWriter(tmp_path, INFO, no_sound)) as writer:
         for index in range(10):
             writer.prepare(mask_frame(index, {}))()
         tracemalloc.start()

@@ -1,12 +1,9 @@
 """Drawn images, compared pixel by pixel with the rule computed the slow way."""
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sam_video.errors import RequestError
 from sam_video.request import ANNOTATION_TYPES, MASK_TYPES
 from sam_video.types import BoolMask, Frame, MaskFrame, ObjectMask
 from sam_video.writers.render import (
@@ -204,15 +201,3 @@ def test_every_style_of_the_request_can_be_drawn() -> None:
             drawn = render(mask_frame(LEFT), mask_type, annotation_type)
             assert drawn.shape[:2] == (HEIGHT, WIDTH)
             assert drawn.dtype == np.uint8
-
-
-@pytest.mark.parametrize(
-    ("mask_type", "annotation_type", "message"),
-    [
-        ("sepia", "mask", "mask_type is 'sepia'; expected one of binary, highlighted"),
-        ("highlighted", "star", "annotation_type is 'star'; expected one of mask, box, both"),
-    ],
-)
-def test_an_unknown_style_fails(mask_type: str, annotation_type: str, message: str) -> None:
-    with pytest.raises(RequestError, match=re.escape(message)):
-        render(mask_frame(LEFT), mask_type, annotation_type)

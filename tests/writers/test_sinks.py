@@ -3,13 +3,14 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from sam_video.writers import Sink
 from sam_video.writers.boxes import BoxWriter
-from sam_video.writers.run_lengths import rle_writer
+from sam_video.writers.for_request import rle_writer
+from sam_video.writers.sink import Sink
 from sam_video.writers.zips import confidence_zip, mask_zip
 from tests.mask_frames import INFO, disc, mask_frame, moving_discs, write_all
 from tests.writers.test_images import images
@@ -37,7 +38,7 @@ def test_leaving_without_finish_removes_what_is_not_complete(
     tmp_path: Path, make_sink: Callable[[Path], Sink]
 ) -> None:
     completed = []
-    with make_sink(tmp_path) as sink:
+    with closing(make_sink(tmp_path)) as sink:
         for masks in moving_discs(3):
             completed += sink.prepare(masks)()
     assert sorted(tmp_path.iterdir()) == sorted(completed)
@@ -48,7 +49,7 @@ def test_an_exception_in_the_middle_leaves_no_partial_file(
     tmp_path: Path, make_sink: Callable[[Path], Sink]
 ) -> None:
     completed = []
-    with pytest.raises(KeyboardInterrupt), make_sink(tmp_path) as sink:
+    with pytest.raises(KeyboardInterrupt), closing(make_sink(tmp_path)) as sink:
         for masks in moving_discs(3):
             completed += sink.prepare(masks)()
         raise KeyboardInterrupt
@@ -71,7 +72,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(
     tmp_path: Path, make_sink: Callable[[Path], Sink]
 ) -> None:
     masks = {f"object {index}": disc(6 * index, 20) for index in range(10)}
-    with make_sink(tmp_path) as sink:
+    with closing(make_sink(tmp_path)) as sink:
         for index in range(100):
             sink.prepare(mask_frame(index, masks))()
         gc.collect()
@@ -93,7 +94,7 @@ def test_what_was_there_before_stays_until_the_new_file_is_complete(
     tmp_path: Path, make_sink: Callable[[Path], Sink]
 ) -> None:
     before = {path: path.read_bytes() for path in write_all(make_sink(tmp_path), moving_discs(2))}
-    with make_sink(tmp_path) as sink:
+    with closing(make_sink(tmp_path)) as sink:
         completed = [path for masks in moving_discs(3) for path in sink.prepare(masks)()]
         unchanged = {path: path.read_bytes() for path in before if path not in completed}
     assert unchanged == {path: data for path, data in before.items() if path not in completed}

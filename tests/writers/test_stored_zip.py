@@ -1,6 +1,7 @@
 """Archives written member by member, read back by zipfile."""
 
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sam_video.writers.stored_zip import StoredZip
 def archive(folder: Path, members: dict[str, bytes], *, start: int = 0) -> Path:
     """Write an archive that begins at an offset of its file, after a hole."""
     path = folder / "archive.zip"
-    with path.open("wb") as file, StoredZip(file, folder) as sink:
+    with path.open("wb") as file, closing(StoredZip(file, folder)) as sink:
         file.seek(start)
         for name, data in members.items():
             sink.add(name, data)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,13 +35,15 @@ def encode(
 ) -> None:
     """Write images as a video."""
     height, width, num_channels = images[0].shape
-    with VideoEncoder(
-        path,
-        width=width,
-        height=height,
-        frame_rate=frame_rate,
-        pixel_aspect=pixel_aspect,
-        has_alpha=num_channels == 4,
+    with closing(
+        VideoEncoder(
+            path,
+            width=width,
+            height=height,
+            frame_rate=frame_rate,
+            pixel_aspect=pixel_aspect,
+            has_alpha=num_channels == 4,
+        )
     ) as video:
         for image in images:
             video.write(image)
@@ -217,7 +219,7 @@ def test_a_name_is_a_name_and_not_an_option_or_an_address(tmp_path: Path) -> Non
 def test_an_existing_file_is_replaced_only_when_the_new_one_is_finished(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
-    with VideoEncoder(path, width=96, height=64, frame_rate=RATE) as video:
+    with closing(VideoEncoder(path, width=96, height=64, frame_rate=RATE)) as video:
         video.write(draw(1)[0])
         assert path.read_bytes() == b"old"
         video.finish()
@@ -233,7 +235,7 @@ def test_leaving_by_an_exception_leaves_nothing_behind(
     video = VideoEncoder(
         tmp_path / name, width=96, height=64, frame_rate=RATE, has_alpha=image.shape[2] == 4
     )
-    with pytest.raises(error), video:
+    with pytest.raises(error), closing(video):
         video.write(image)
         raise error
     assert list(tmp_path.iterdir()) == []
@@ -241,7 +243,7 @@ def test_leaving_by_an_exception_leaves_nothing_behind(
 
 
 def test_leaving_without_finish_leaves_nothing_behind(tmp_path: Path) -> None:
-    with VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE) as video:
+    with closing(VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE)) as video:
         video.write(draw(1)[0])
     assert list(tmp_path.iterdir()) == []
 
@@ -251,6 +253,7 @@ def test_an_exception_from_another_thread_interrupts_a_program_that_hangs(tmp_pa
     script = f"""
         import ctypes, os, pathlib, signal, threading, time
         import numpy as np
+        from contextlib import closing
         from fractions import Fraction
         from sam_video.writers.video_encoder import VideoEncoder
 
@@ -265,7 +268,8 @@ def test_an_exception_from_another_thread_interrupts_a_program_that_hangs(tmp_pa
 
         path = pathlib.Path({str(tmp_path / "a.mp4")!r})
         try:
-            with VideoEncoder(path, width=960, height=640, frame_rate=Fraction(24)) as video:
+            encoder = VideoEncoder(path, width=960, height=640, frame_rate=Fraction(24))
+            with closing(encoder) as video:
                 os.kill(video._process.pid, signal.SIGSTOP)
                 threading.Thread(target=cancel, args=[threading.get_ident()]).start()
                 while True:
@@ -282,7 +286,7 @@ def test_a_program_that_dies_fails(tmp_path: Path) -> None:
     image = draw(1)[0]
     with (
         pytest.raises(VideoError, match=r"^'a.mp4' cannot be encoded: ffmpeg ended with status -9"),
-        VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE) as video,
+        closing(VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE)) as video,
     ):
         os.kill(video._process.pid, signal.SIGKILL)
         while True:
@@ -301,14 +305,14 @@ def test_a_full_disk_fails(tmp_path: Path) -> None:
     video = VideoEncoder(tmp_path / "a.mp4", width=640, height=480, frame_rate=RATE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        video.__enter__()
+        video.write(noise)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with pytest.raises(VideoError, match=r"^'a.mp4' cannot be encoded: "):
         for _ in range(100):
             video.write(noise)
         video.finish()
-    video.__exit__(None, None, None)
+    video.close()
     assert list(tmp_path.iterdir()) == []
 
 

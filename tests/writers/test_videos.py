@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from sam_video.types import VideoInfo
-from sam_video.writers import MaskVideoWriter
 from sam_video.writers.render import highlighted, render
+from sam_video.writers.videos import MaskVideoWriter
 from tests.alpha_video import decode_alpha
 from tests.mask_frames import HEIGHT, INFO, WIDTH, disc, mask_frame, moving_discs, write_all
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pytest
 
 from sam_video.service.metrics import Metrics
 from sam_video.types import Frame, MaskFrame
-from sam_video.writers import ImageSequenceWriter, MaskVideoWriter, Sink, mask_zip, rle_writer
-from sam_video.writers.sink import Step
+from sam_video.writers.for_request import rle_writer
+from sam_video.writers.images import ImageSequenceWriter
+from sam_video.writers.sink import Sink, Step
+from sam_video.writers.videos import MaskVideoWriter
 from sam_video.writers.write_behind import WriteBehind
+from sam_video.writers.zips import mask_zip
 from tests.mask_frames import INFO, moving_discs, write_all
 from tests.worker_threads import (
     Cancelled,
@@ -51,12 +53,8 @@ class Log:
         finally:
             self._in_use.release()
 
-    def __enter__(self) -> Self:
-        self._do("enter")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._do("exit")
+    def close(self) -> None:
+        self._do("close")
 
     def prepare(self, masks: MaskFrame) -> Step:
         self.on_prepare(masks.frame.index)
@@ -127,7 +125,7 @@ def test_a_sink_is_used_by_one_thread_in_order(tmp_path: Path) -> None:
     files = run([log], map(empty_frame, range(5)))
     assert [path.name for path in files] == [f"{index}.txt" for index in range(5)]
     writes = [f"write {index}" for index in range(5)]
-    assert log.calls == ["enter", *writes, "finish", "exit"]
+    assert log.calls == [*writes, "finish", "close"]
     (thread,) = log.threads
     assert thread is not threading.current_thread()
 
@@ -138,8 +136,8 @@ def test_a_frame_goes_to_the_sinks_that_it_is_for(tmp_path: Path) -> None:
         for index in range(4):
             list(writer.write(empty_frame(index), [first, second] if index % 2 else [second]))
         list(writer.finish())
-    assert first.calls == ["enter", "write 1", "write 3", "finish", "exit"]
-    assert second.calls == ["enter", *(f"write {n}" for n in range(4)), "finish", "exit"]
+    assert first.calls == ["write 1", "write 3", "finish", "close"]
+    assert second.calls == [*(f"write {n}" for n in range(4)), "finish", "close"]
 
 
 def test_frames_are_prepared_side_by_side_and_written_in_order(
@@ -158,7 +156,7 @@ def test_frames_are_prepared_side_by_side_and_written_in_order(
     files = run([log], map(empty_frame, range(12)), size=4)
     assert prepared != sorted(prepared)
     assert [path.name for path in files] == [f"{index}.txt" for index in range(12)]
-    assert log.calls == ["enter", *(f"write {index}" for index in range(12)), "finish", "exit"]
+    assert log.calls == [*(f"write {index}" for index in range(12)), "finish", "close"]
 
 
 def test_what_fails_while_it_is_prepared_fails_after_the_frames_before(tmp_path: Path) -> None:
@@ -171,7 +169,7 @@ def test_what_fails_while_it_is_prepared_fails_after_the_frames_before(tmp_path:
     log.on_prepare = prepare
     with pytest.raises(ValueError, match="cannot be drawn"):
         run([log], map(empty_frame, range(9)), size=4)
-    assert log.calls == ["enter", "write 0", "write 1", "exit"]
+    assert log.calls == ["write 0", "write 1", "close"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -223,26 +221,26 @@ def test_a_failing_sink_fails_in_the_callers_next_step(tmp_path: Path) -> None:
         for index in range(10):
             list(writer.write(empty_frame(index), [other, log]))
             if index == 1:
-                wait_until(lambda: "exit" in log.calls)
+                wait_until(lambda: "close" in log.calls)
     assert index == 2
     assert traceback.extract_tb(caught.tb)[-1].name == "step"
-    assert log.calls == ["enter", "write 0", "write 1", "exit"]
-    assert other.calls == ["enter", "write 0", "write 1", "exit"]
+    assert log.calls == ["write 0", "write 1", "close"]
+    assert other.calls == ["write 0", "write 1", "close"]
 
 
-@pytest.mark.parametrize("name", ["finish", "exit"])
+@pytest.mark.parametrize("name", ["finish", "close"])
 def test_a_sink_that_fails_at_the_end_fails(tmp_path: Path, name: str) -> None:
     log = Log(tmp_path, fail_at(name))
     with pytest.raises(OSError, match="no space left"):
         run([log], [empty_frame(0)])
-    assert log.calls[-1] == "exit"
+    assert log.calls[-1] == "close"
 
 
 def test_a_sink_that_cannot_be_entered_fails_before_anything_is_written(tmp_path: Path) -> None:
-    first, second = Log(tmp_path), Log(tmp_path, fail_at("enter"))
+    first, second = Log(tmp_path), Log(tmp_path, fail_at("write", 0))
     with pytest.raises(OSError, match="no space left"):
         run([first, second], [empty_frame(0)])
-    assert (first.calls, second.calls) == (["enter", "exit"], ["enter"])
+    assert (first.calls, second.calls) == (["write 0", "close"], ["write 0", "close"])
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit, Cancelled])
@@ -259,7 +257,7 @@ def test_leaving_interrupts_a_slow_sink(tmp_path: Path, error: type[BaseExceptio
         wait_until(lambda: "write 1" in log.calls)
         raise error
     assert worker_threads() == []
-    assert log.calls == ["enter", "write 0", "write 1", "exit"]
+    assert log.calls == ["write 0", "write 1", "close"]
     assert completed == [tmp_path / "0.txt"]
 
 
@@ -278,8 +276,8 @@ def test_waiting_for_a_slow_sink_can_be_cancelled(tmp_path: Path, is_finishing: 
     ):
         run([log], map(empty_frame, range(4)))
     assert worker_threads() == []
-    assert log.calls[-1] == "exit"
-    assert log.calls.count("exit") == 1
+    assert log.calls[-1] == "close"
+    assert log.calls.count("close") == 1
 
 
 def test_leaving_ends_an_encoder_that_hangs(tmp_path: Path) -> None:
@@ -297,7 +295,7 @@ def test_leaving_ends_an_encoder_that_hangs(tmp_path: Path) -> None:
 
 def test_every_step_of_a_sink_is_timed(tmp_path: Path) -> None:
     metrics = Metrics()
-    log = Log(tmp_path, lambda name, index: time.sleep(0.01 if name != "exit" else 0))
+    log = Log(tmp_path, lambda name, index: time.sleep(0.01 if name != "close" else 0))
     with WriteBehind([log], 2, completed=[], timer=lambda: metrics.count_as("encoding")) as writer:
         for index in range(2):
             list(writer.write(empty_frame(index), [log]))

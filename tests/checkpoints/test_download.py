@@ -1,4 +1,4 @@
-"""A download in a process of its own, which ends with the one that has started it."""
+"""A download in a sandbox, which ends with the process that has started it."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_video.checkpoints.fetch_process import fetch_in_process
+from sam_video.checkpoints.catalogue import Checkpoint, download
 from sam_video.errors import CheckpointError
 from tests.mirror import CONTENT, SHA256, Mirror
 from tests.processes import children
@@ -19,13 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def fetch_file(mirror: Mirror, path: Path) -> None:
-    fetch_in_process(
-        f"{mirror.url}/file.pt",
-        path,
-        num_bytes=len(CONTENT),
-        sha256=SHA256,
-        pauses_seconds=(0, 0),
-    )
+    item = Checkpoint("file", path.name, SHA256, len(CONTENT), f"{mirror.url}/{path.name}")
+    assert download(item, path.parent, pauses_seconds=(0, 0)) == path
 
 
 def test_the_file_arrives_and_its_progress_is_shown(
@@ -52,7 +47,7 @@ def test_a_process_that_is_killed_fails(mirror: Mirror, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(CheckpointError, match=r"file\.pt .*: its process ended with status -9"):
+    with pytest.raises(CheckpointError, match=r"file\.pt .*: its process crashes .*SIGKILL"):
         fetch_file(mirror, tmp_path / "file.pt")
     thread.join()
 
@@ -71,9 +66,10 @@ def test_it_ends_with_the_process_that_has_started_it(mirror: Mirror, tmp_path: 
     mirror.may_finish.clear()
     script = (
         "from pathlib import Path\n"
-        "from sam_video.checkpoints.fetch_process import fetch_in_process\n"
-        f"fetch_in_process('{mirror.url}/file.pt', Path({str(tmp_path / 'file.pt')!r}),"
-        f" num_bytes={len(CONTENT)}, sha256='{SHA256}')"
+        "from sam_video.checkpoints.catalogue import Checkpoint, download\n"
+        f"url, sha256 = '{mirror.url}/file.pt', '{SHA256}'\n"
+        f"item = Checkpoint('file', 'file.pt', sha256, {len(CONTENT)}, url)\n"
+        f"download(item, Path({str(tmp_path)!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL)
     assert mirror.is_asked.wait(60)

@@ -8,7 +8,7 @@ import pytest
 
 from sam_video.request import RLE_FORMATS
 from sam_video.types import MaskFrame
-from sam_video.writers.run_lengths import rle_writer
+from sam_video.writers.for_request import rle_writer
 from tests.mask_frames import HEIGHT, INFO, WIDTH, disc, mask_frame, moving_discs, write_all
 
 FORMATS = pytest.mark.parametrize("rle_format", RLE_FORMATS)

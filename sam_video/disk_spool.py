@@ -1,0 +1,60 @@
+"""Rows that wait on disk until they are wanted, in constant memory."""
+
+import errno
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+
+
+class DiskSpool:
+    """A table of bytes by key and position, in a temporary file without a name.
+
+    The file is gone when the spool is closed, also after a crash. One thread uses a spool at a
+    time, and any may.
+    """
+
+    def __init__(self) -> None:
+        # An empty name is a temporary database on disk: https://sqlite.org/inmemorydb.html
+        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        # Nothing is rolled back, and nothing survives the process: no journal, one transaction.
+        for statement in (
+            "PRAGMA temp_store = FILE",
+            "PRAGMA journal_mode = OFF",
+            "CREATE TABLE rows (key INTEGER, position INTEGER, data BLOB,"
+            " PRIMARY KEY (key, position))",
+            "BEGIN",
+        ):
+            self._database.execute(statement)
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._database.close()
+
+    def put(self, key: int, position: int, data: bytes) -> None:
+        """Store a row; every pair of key and position comes once.
+
+        Raises:
+            OSError: The disk of the temporary folder is full.
+        """
+        with _disk_errors():
+            self._database.execute("INSERT INTO rows VALUES (?, ?, ?)", (key, position, data))
+
+    def rows(self, key: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the rows of a key by rising position, each with its position."""
+        query = "SELECT position, data FROM rows WHERE key = ? ORDER BY position"
+        with closing(self._database.execute(query, (key,))) as cursor:
+            yield from cursor
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in FULL_DISK:
+            raise
+        message = "no space left for temporary files (TMPDIR names another folder)"
+        raise OSError(errno.ENOSPC, message, tempfile.gettempdir()) from None
