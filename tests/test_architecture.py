@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "sam_video"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    ("errors", "types"),
+    ("errors",),
+    ("types",),
     ("limits", "request", "rle"),
     ("workers",),
     ("prompts", "video", "checkpoints"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sam_video.errors import PromptError
-from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, checked_box, one_each, quoted
 from sam_video.types import Box, Click
 
 POINT_KEYS = ("x", "y")
@@ -155,15 +155,14 @@ def _read_single_point(entry: _Entry, place: str) -> Iterator[_Located]:
 
 def _read_box(entry: _Entry, place: str) -> Iterator[_Located]:
     if "box" in entry:
-        x0, y0, x1, y1 = _read_numbers(entry["box"], f"{place}.box", "[x0, y0, x1, y1]", 4)
-        yield f"{place}.box", Box(x0, y0, x1, y1)
+        where = f"{place}.box"
+        yield where, checked_box(_read_numbers(entry["box"], where, "[x0, y0, x1, y1]", 4), where)
 
 
 def _read_single_box(entry: _Entry, place: str) -> Iterator[_Located]:
     numbers = _read_keyed(entry, place, BOX_KEYS)
     if numbers:
-        x0, y0, x1, y1 = numbers
-        yield place, Box(x0, y0, x1, y1)
+        yield place, checked_box(numbers, place)
 
 
 def _read_list(entry: _Entry, key: str, place: str, expected: str) -> list[Any]:

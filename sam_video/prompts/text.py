@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, checked_box, one_each, quoted
 from sam_video.types import Box, Click
 
 _NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -121,7 +121,10 @@ def parse_boxes(
     Raises:
         PromptError: A text is too long, or a value of it cannot be read.
     """
-    boxes = [Box(x0, y0, x1, y1) for x0, y0, x1, y1 in _parse_coordinates(box_coordinates, _BOXES)]
+    boxes = [
+        checked_box(numbers, f"box_coordinates[{i}]")
+        for i, numbers in enumerate(_parse_coordinates(box_coordinates, _BOXES))
+    ]
     return tuple(_named(boxes, _BOXES, "box", box_frames, box_object_ids))
 
 
