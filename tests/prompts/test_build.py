@@ -690,3 +690,9 @@ def test_fractions_for_coordinates_are_logged_once(caplog: pytest.LogCaptureFixt
         "all coordinates are between 0 and 1; expected pixels, and they are taken as pixels,"
         " not as fractions of the picture"
     ]
+
+
+def test_boxes_of_fal_without_names_are_objects_of_their_own() -> None:
+    box = {"x_min": 10, "y_min": 20, "x_max": 30, "y_max": 40, "frame_index": 0}
+    prompts = build_from(VIDEO, prompts=json.dumps([box, box | {"x_max": 50}]))
+    assert short(prompts) == ["1@0 [10:30]", "2@0 [10:50]"]
