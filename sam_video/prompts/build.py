@@ -53,15 +53,17 @@ def build_prompts(
         read_masks: Reads `mask_prompts`, which may come from anyone.
 
     Returns:
-        At least one prompt, and exactly one for each pair of object and frame. Objects come in the
-        order in which something positive first names them: among clicks, then boxes, masks and
-        JSON; the frames of an object in rising order.
+        At least one prompt, but for a preview, which needs none; exactly one for each pair of
+        object and frame. Objects come in the order in which something positive first names them:
+        among clicks, then boxes, masks and JSON; the frames of an object in rising order.
 
     Raises:
         PromptError: A field cannot be read, does not fit the video or another field, or nothing is
             pointed at.
     """
     stated = _stated(request, source.info, read_masks)
+    if not stated and request.preview:
+        return ()
     if not stated:
         raise PromptError(
             "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
