@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "sam_video"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    ("errors", "types", "disk_spool"),
+    ("errors", "disk_spool"),
+    ("types",),
     ("limits", "request", "rle"),
     ("workers",),
     ("prompts", "video", "checkpoints"),

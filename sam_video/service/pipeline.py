@@ -8,11 +8,10 @@ from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
-from sam_video.errors import PromptError, frame_outside_error
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
-from sam_video.prompts import check_num_objects
+from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
 from sam_video.tracking.tracker import Tracker
@@ -39,7 +38,7 @@ def segment_video(
     Args:
         video: A file that FFmpeg or Pillow reads, in a process of its own, or frames from
             elsewhere. A thread reads up to four ahead, so that each must have an image of its own.
-        prompts: At most one per object and frame; at least one that says where an object is.
+        prompts: At most one per object and frame; at least one per object says where it is.
         model: A checkpoint's name, or a loaded model to use again.
         track_backward: Also track from an object's first prompt back to the start.
         start_frame: First frame to process; -1 is the start.
@@ -54,16 +53,16 @@ def segment_video(
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
     with _opened(video) as source:
-        _check_prompts(prompts, source)
+        fitted = fit_prompts(prompts, source)
         selection = select_frames(
             source,
-            {prompt.frame_index for prompt in prompts},
+            {prompt.frame_index for prompt in fitted},
             start_frame=start_frame,
             end_frame=end_frame,
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, prompts, track_backward=track_backward)
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward)
 
 
 def mask_frames(
@@ -121,16 +120,6 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
             yield reader.open_video(Path(video))
     else:
         yield video
-
-
-def _check_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
-    if not any(prompt.is_positive for prompt in prompts):
-        raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
-    check_num_objects(len({prompt.object_id for prompt in prompts}))
-    last = max(prompt.frame_index for prompt in prompts)
-    num_frames = source.count_frames(last + 1)
-    if last >= num_frames:
-        raise frame_outside_error("frame_index", last, num_frames)
 
 
 def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
