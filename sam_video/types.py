@@ -171,20 +171,20 @@ class FrameSource(Protocol):
         """Size and rate; the same for every frame."""
         ...
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
         ...
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         ...
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
         ...
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
+        """Return how many frames there are, up to `limit`."""
         ...
 
 

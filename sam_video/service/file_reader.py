@@ -1,5 +1,6 @@
 """Files from anywhere are read in a process of their own."""
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,22 +73,21 @@ class _Video:
         self._path = path
         (self.info,) = self._run("info")
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
-        return self._run("frames")
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
+        return self._run("frames", start)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         return self._run("frames_at", sorted(set(indices)))
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
-        return self._run("frames_backward", last)
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
+        return self._run("frames_backward", last, first)
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
-        (num_frames,) = self._run("num_frames", limit)
-        return int(num_frames)
+        """Return how many frames there are, up to `limit`."""
+        return int(deque(self._run("counts", limit), 1).pop())
 
     def _run(self, function: str, *arguments: Any) -> Generator[Any, None, None]:
         with _failures_named(self._path):

@@ -102,7 +102,7 @@ def mask_frames(
             with_confidences=with_confidences,
         ) as tracker,
     ):
-        for masks in _track(tracker, selection.info, track_backward=track_backward):
+        for masks in _track(tracker, selection, track_backward=track_backward):
             found = tracker.with_candidates(masks) if with_candidates else masks
             yield selection.original(found)
 
@@ -122,11 +122,14 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
         yield video
 
 
-def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
+def _track(
+    tracker: Tracker, selection: FrameSelection, *, track_backward: bool
+) -> Iterator[MaskFrame]:
     """Run the tracker's passes in order and show their progress."""
     tracker.condition()
-    passed = tracker.num_backward_frames if track_backward else 0
-    total = None if info.num_frames is None else info.num_frames + passed
+    passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
+    num_frames = selection.info.num_frames
+    total = None if num_frames is None else num_frames + passed
     with frame_progress(total) as progress:
         if track_backward:
             for _ in tracker.backward():

@@ -5,7 +5,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -51,7 +51,7 @@ SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
 """Frames per second: what a header may say and be believed, and what is taken where none is."""
 
 
-class _DamageError(Exception):
+class DamageError(Exception):
     """Something does not decode."""
 
 
@@ -80,6 +80,8 @@ class Decoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_warned = False
+        self.is_damaged = False
+        """Whether anything did not decode in a pass from the start."""
         with open_stream(path) as (container, stream):
             num_pixels = stream.width * stream.height
             self._num_threads = _num_threads(num_pixels)
@@ -102,57 +104,73 @@ class Decoder:
             yield from self._decode(is_strict=False)
             return
         num_given = 0
-        held: deque[av.VideoFrame] = deque()
         try:
-            for picture in self._decode(is_strict=True):
-                held.append(picture)
-                if len(held) > self._num_held:
-                    yield held.popleft()
-                    num_given += 1
-        except _DamageError:
+            for picture in self._held_back(self._decode(is_strict=True)):
+                yield picture
+                num_given += 1
+        except DamageError:
             self._num_threads = 1
-            held.clear()
             yield from islice(self._decode(is_strict=False), num_given, None)
-        yield from held
 
-    def pictures_from(self, pts: int) -> Generator[av.VideoFrame, None, None]:
+    def pictures_from(
+        self, key_pts: int, strict_from: int | None = None
+    ) -> Generator[av.VideoFrame, None, None]:
         """Yield pictures from the key frame at or before a time stamp, as far as a seek finds it.
 
         The first may be of another place, or lack what they refer to: the caller must check.
 
+        Args:
+            key_pts: The time stamp of a key frame.
+            strict_from: If given, the first sign of damage in what is shown at this time stamp or
+                later is an error, and a few pictures are held back, as `pictures` does it.
+
         Raises:
+            DamageError: There is such a sign.
             av.FFmpegError: The file cannot seek.
         """
-        return self._decode(is_strict=False, pts=pts)
+        is_strict = strict_from is not None
+        decoded = self._decode(is_strict=is_strict, key_pts=key_pts, strict_from=strict_from)
+        return self._held_back(decoded) if is_strict else decoded
+
+    def _held_back(
+        self, decoded: Generator[av.VideoFrame, None, None]
+    ) -> Generator[av.VideoFrame, None, None]:
+        held: deque[av.VideoFrame] = deque()
+        with closing(decoded):
+            for picture in decoded:
+                held.append(picture)
+                if len(held) > self._num_held:
+                    yield held.popleft()
+        yield from held
 
     def _decode(
-        self, *, is_strict: bool, pts: int | None = None
+        self, *, is_strict: bool, key_pts: int | None = None, strict_from: int | None = None
     ) -> Generator[av.VideoFrame, None, None]:
         num_packets = num_pictures = 0
-        has_damage = False
         earlier = last = None
         with open_stream(self._path) as (container, stream):
             stream.thread_type = "AUTO" if self._num_threads > 1 else "NONE"
             stream.thread_count = self._num_threads
-            if pts is not None:
+            if key_pts is not None:
                 # The first packet may tell of the encoder what all pictures need: old x264's does.
                 stream.decode(next(container.demux(stream)))
-                container.seek(pts, stream=stream)
+                container.seek(key_pts, stream=stream)
             for packet in read_packets(container, stream):
-                pictures, is_damaged = _decode_packet(stream, packet)
+                pictures, is_damaged = _decode_packet(stream, packet, strict_from)
+                if key_pts is None:
+                    self.is_damaged |= is_damaged
                 if is_damaged and is_strict:
-                    raise _DamageError
-                has_damage |= is_damaged
-                num_packets += _holds_picture(packet)
-                num_pictures += len(pictures)
-                if has_damage and num_pictures and pts is None:
+                    raise DamageError
+                num_packets += _holds_picture(packet, strict_from)
+                if self.is_damaged and num_pictures + len(pictures) and key_pts is None:
                     self._warn()
                 for picture in pictures:
                     earlier, last = last, _set_pts(picture, earlier, last)
+                    num_pictures += _is_shown_from(picture, strict_from)
                     yield picture
         # PyAV drops what comes after an error while the decoder is emptied, and does not tell.
         if is_strict and num_pictures < num_packets:
-            raise _DamageError
+            raise DamageError
 
     def _warn(self) -> None:
         if not self._has_warned:
@@ -251,21 +269,31 @@ def read_packets(
         return
 
 
-def _holds_picture(packet: "Packet[VideoStream] | None") -> bool:
-    return packet is not None and packet.size > 0 and not packet.is_discard
+def _holds_picture(packet: "Packet[VideoStream] | None", pts: int | None) -> bool:
+    if packet is None or packet.size == 0 or packet.is_discard:
+        return False
+    return _is_shown_from(packet, pts)
+
+
+def _is_shown_from(item: "Packet[VideoStream] | av.VideoFrame", pts: int | None) -> bool:
+    """Whether a picture is shown at a time stamp or later, as far as it tells."""
+    own = item.dts if item.pts is None else item.pts
+    return pts is None or own is None or own >= pts
 
 
 def _decode_packet(
-    stream: VideoStream, packet: "Packet[VideoStream] | None"
+    stream: VideoStream, packet: "Packet[VideoStream] | None", pts: int | None
 ) -> tuple[list[av.VideoFrame], bool]:
-    """Return the pictures that a packet completes, and whether there is any sign of damage."""
+    """Return the pictures that a packet completes, and any sign of damage shown from `pts` on."""
+    matters = packet is None or _is_shown_from(packet, pts)
     try:
         pictures = stream.decode(packet)
     except av.FFmpegError as error:
         check_headroom(error, stream.width * stream.height)
-        return [], True
+        return [], matters
     fitting = [p for p in pictures if p.width * p.height <= MAX_FRAME_PIXELS.value]
-    is_damaged = packet is None or packet.is_corrupt or any(p.is_corrupt for p in pictures)
+    is_damaged = matters and (packet is None or packet.is_corrupt)
+    is_damaged |= any(p.is_corrupt and _is_shown_from(p, pts) for p in pictures)
     is_damaged |= len(fitting) < len(pictures)
     if is_damaged:
         check_headroom(None, stream.width * stream.height)
@@ -294,7 +322,7 @@ def _num_frames(container: InputContainer, stream: VideoStream, frame_rate: Frac
     expected = stated or (container.duration or 0) * frame_rate / av.time_base
     if expected <= MAX_FRAMES.value and expected <= MAX_SECONDS.value * frame_rate:
         return stated
-    return sum(map(_holds_picture, read_packets(container, stream))) or None
+    return sum(_holds_picture(packet, None) for packet in read_packets(container, stream)) or None
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:

@@ -32,17 +32,17 @@ class FrameList:
         image = _checked(index, self._images[index], (self.info.height, self.info.width))
         return Frame(index, float(index / self.info.frame_rate), image)
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame."""
-        yield from map(self._frame, range(len(self._images)))
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` on."""
+        yield from map(self._frame, range(start, len(self._images)))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         yield from map(self._frame, sorted(i for i in set(indices) if i < len(self._images)))
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
-        yield from map(self._frame, range(last, -1, -1))
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
+        yield from map(self._frame, range(last, first - 1, -1))
 
     def count_frames(self, limit: int) -> int:
         """Return the number of frames, `limit` at most."""

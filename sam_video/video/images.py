@@ -103,11 +103,12 @@ class ImageSource:
             is_still=is_still,
         )
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
         elapsed_ms = Fraction()
         for index, (duration_ms, picture) in enumerate(self._decode()):
-            yield Frame(index, float(elapsed_ms / 1000), picture)
+            if index >= start:
+                yield Frame(index, float(elapsed_ms / 1000), picture)
             elapsed_ms += duration_ms
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
@@ -117,13 +118,13 @@ class ImageSource:
             if frame.index in wanted:
                 yield frame
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0, decoding anew for every `BLOCK_BYTES`."""
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield frames `last`, `last - 1`, …, `first`, decoding anew for every `BLOCK_BYTES`."""
         block_size = max(1, BLOCK_BYTES // (3 * self.info.width * self.info.height))
         end = self.count_frames(last + 1)
-        while end > 0:
-            start = max(0, end - block_size)
-            block = list(islice(self.frames(), start, end))
+        while end > first:
+            start = max(first, end - block_size)
+            block = list(islice(self.frames(start), end - start))
             while block:
                 yield block.pop()
             end = start
@@ -131,6 +132,10 @@ class ImageSource:
     def count_frames(self, limit: int) -> int:
         """Decode up to `limit` frames and return how many there are."""
         return sum(1 for _ in islice(self._decode(), max(0, limit)))
+
+    def counts(self, limit: int) -> Generator[int, None, None]:
+        """Yield what `count_frames` returns."""
+        yield self.count_frames(limit)
 
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
         """Yield each picture and how long it is shown, in milliseconds."""

@@ -121,9 +121,11 @@ def test_all_outputs_of_one_pass_hold_the_masks_of_the_tracker(
 @pytest.mark.parametrize(
     ("options", "indices"),
     [
-        pytest.param({"start_frame": 3, "end_frame": 6}, [0, 3, 4, 5, 6], id="from-to"),
+        pytest.param({"start_frame": 3, "end_frame": 6}, [3, 4, 5, 6], id="from-to"),
         pytest.param({"frame_interval": 3}, [0, 3, 4, 6, 9], id="every-third"),
-        pytest.param({"frame_interval": 3, "start_frame": 1}, [0, 1, 4, 7], id="from-the-second"),
+        pytest.param({"frame_interval": 3, "start_frame": 1}, [1, 4, 7], id="from-the-second"),
+        pytest.param({"start_frame": 6}, [6, 7, 8, 9], id="after-all-prompts"),
+        pytest.param({"end_frame": 2}, [0, 1, 2], id="before-a-prompt"),
         pytest.param({"output_frame_interval": 4}, [0, 4, 8], id="drawn"),
     ],
 )
@@ -135,6 +137,7 @@ def test_chosen_frames_come_out_under_their_own_index(
     boxes = json.loads((tmp_path / "boxes.json").read_text())
     processed = range(NUM_FRAMES) if "output_frame_interval" in options else indices
     assert [int(index) for index in boxes] == list(processed)
+    assert session.metrics.frames == len(processed)
     for index, entries in boxes.items():
         assert entries, index
         assert all(entry["timestep"] == pytest.approx(int(index) / 24) for entry in entries)

@@ -13,8 +13,7 @@ import pytest
 from av.stream import Disposition
 
 from sam_video.errors import VideoError
-from sam_video.video import decoder
-from sam_video.video import source as video
+from sam_video.video import decoder, frame_map
 from sam_video.video.decoder import Decoder
 from sam_video.video.source import open_video
 from tests.clips import draw_clip, draw_frame
@@ -249,7 +248,7 @@ def test_a_video_of_the_shared_folder_reads_backward(
     path = DATA / "videos" / name
     if not path.exists():
         pytest.skip("the shared folder of videos is not here")
-    monkeypatch.setattr(video, "BLOCK_BYTES", 12 * 2**20)
+    monkeypatch.setattr(frame_map, "BLOCK_BYTES", 12 * 2**20)
     source = open_video(path)
     forward = [frame_key(frame) for frame in source.frames()]
     assert [frame_key(frame) for frame in source.frames_backward(10_000)] == forward[::-1]
