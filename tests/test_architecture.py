@@ -10,7 +10,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
     ("errors", "types"),
-    ("limits", "request", "rle"),
+    ("limits", "request", "rle", "progress", "console"),
     ("workers",),
     ("prompts", "video", "checkpoints"),
     ("model", "writers"),
@@ -28,6 +28,7 @@ DOORS = {
     "imageio_ffmpeg": {"writers"},
     "pycocotools": {"rle"},
     "sam2": {"model"},
+    "tqdm": {"progress"},
     "torch": {"model", "tracking", "service"},
     "triton": {"model"},
 }

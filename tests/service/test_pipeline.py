@@ -348,6 +348,18 @@ def test_an_error_beside_the_tracker_fails(
         assert overlapping.written == list(range(bad))
 
 
+def test_a_prediction_that_fails_leaves_the_files_of_the_one_before(
+    overlapping: Overlapping, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    prompt = request(clip[0])
+    before = {path: path.read_bytes() for path in Session().predict(prompt, tmp_path)}
+    assert len(before) == 12
+    overlapping.on_write = fail_on(7)
+    with pytest.raises(VideoError, match="frame 7 is bad"):
+        list(Session().predict(replace(prompt, mask_type="highlighted"), tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("stage", ["on_read", "on_write"])
 def test_what_hangs_beside_the_tracker_can_be_cancelled(
     overlapping: Overlapping,

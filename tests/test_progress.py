@@ -9,7 +9,7 @@ from io import StringIO
 
 import pytest
 
-from sam_video.service.pipeline import frame_progress
+from sam_video.progress import frame_progress
 
 PATTERN = re.compile(r"^\s*(\d+)%\s*\|.+?\|\s*(\d+)\/(\d+)")
 """What the clients of Replicate look for, the last line that has it first."""
