@@ -26,7 +26,10 @@ def primary_sink(
         return PreviewWriter(folder, info, prompts)
     drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
     if request.output_video:
-        return MaskVideoWriter(folder, info, video_fps=request.video_fps, **drawn)
+        interval = request.frame_interval * request.output_frame_interval
+        return MaskVideoWriter(
+            folder, info, video_fps=request.video_fps, interval=interval, **drawn
+        )
     return ImageSequenceWriter(
         folder, info, image_format=request.output_format, quality=request.output_quality, **drawn
     )
