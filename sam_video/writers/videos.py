@@ -78,5 +78,5 @@ class MaskVideoWriter:
 
 
 def _thinned_rate(info: VideoInfo, interval: int) -> Fraction:
-    """Return the rate at which every Nth frame takes the time of all of them, or of all there are."""
+    """Return the rate at which one of every N frames takes the time of N, or of all there are."""
     return max(info.frame_rate / min(interval, info.num_frames or interval), MIN_FRAME_RATE)
