@@ -7,6 +7,7 @@ imported by the commands that need it, so that `--help` and a user's mistakes ar
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,6 +23,10 @@ from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
 _FILE_INPUTS = {field.name for field in fields(Request) if field.type in (Path, Path | None)}
+_SHORTAGE = re.compile(
+    "start new thread|allocate memory|not enough memory|create a primitive|failed to map"
+)
+"""How PyTorch and its libraries say that memory has run out, where they raise no `MemoryError`."""
 _MAX_FRAMES = 10_000_000  # that `info` counts: more than four days at 24 frames per second
 
 
@@ -60,7 +65,22 @@ def _run(argv: Sequence[str] | None) -> int:
     except (SamVideoError, OSError) as error:
         print_error(one_line(" ".join(str(error).splitlines())))
         return 2 if isinstance(error, SamVideoError) else 1
+    except (ImportError, MemoryError, RuntimeError) as error:
+        if (remedy := _remedy(error)) is None:
+            raise
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        print_error(f"{one_line(first_line)}; {remedy}")
+        return 1
     return 0
+
+
+def _remedy(error: Exception) -> str | None:
+    """Say what helps against an error of the machine or the installation; None for our own."""
+    if isinstance(error, MemoryError) or _SHORTAGE.search(str(error)):
+        return "more memory is needed: free some, or raise its limit (`ulimit -v`)"
+    if isinstance(error, ImportError):
+        return "install sam_video again, with all that it needs"
+    return None
 
 
 class _Parser(argparse.ArgumentParser):

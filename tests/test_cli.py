@@ -1,6 +1,7 @@
 """The command line: in this process, or as one of its own where that makes a difference."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -254,6 +255,68 @@ def test_paths_that_cannot_be_printed_fail_and_the_files_stay(clip: Path, tmp_pa
     assert ended.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device"
     assert "Traceback" not in ended.stderr
     assert len(list(tmp_path.glob("frame_*.webp"))) == 4
+
+
+def test_too_little_memory_to_start_fails_in_one_line(clip: Path, tmp_path: Path) -> None:
+    words = ["predict", *options(f"input_video={clip}", ON_DISC), "-o", str(tmp_path / "out")]
+    limited = ["sh", "-c", 'ulimit -v 700000 && exec "$@"', "sh"]
+    command = [*limited, sys.executable, "-m", "sam_video", *words]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert re.match(r"error: .*more memory is needed: free some, or raise its limit", line)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "MemoryError; more memory is needed"),
+        (MemoryError("Unable to allocate 2 GiB"), "Unable to allocate 2 GiB; more memory is"),
+        (RuntimeError("can't start new thread"), "can't start new thread; more memory is needed"),
+        (RuntimeError("could not create a primitive\nat x"), "could not create a primitive; more"),
+        (
+            ModuleNotFoundError("No module named 'sam2'"),
+            "No module named 'sam2'; install sam_video",
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_machine_lacks_fails_in_one_line(
+    clip: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    expected: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sam_video.service.session.Session.predict", fail)
+    assert main(["predict", *options(f"input_video={clip}", ON_DISC)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {expected}")
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("sam_video.service.session.Session.predict", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["predict", *options(f"input_video={clip}", ON_DISC)])
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_may_be_closed(clip: Path, tmp_path: Path, closed: str) -> None:
+    words = options(f"input_video={clip}", ON_DISC, "output_video=1", "end_frame=1")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "sam_video"]
+    command += ["predict", *words, "-o", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert [path.name for path in tmp_path.glob("out/*")] == ["output_video.mp4"]
 
 
 def test_info_says_what_is_known_of_a_video(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
