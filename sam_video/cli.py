@@ -7,20 +7,26 @@ imported by the commands that need it, so that `--help` and a user's mistakes ar
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
 from sam_video.checkpoints.catalogue import CHECKPOINTS, default_model, resolve_checkpoint
+from sam_video.console import EndedBySignal, ending_by_signals, open_streams, print_error, write
 from sam_video.errors import RequestError, SamVideoError, one_line
 from sam_video.limits import check_limits
 from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
 _FILE_INPUTS = {field.name for field in fields(Request) if field.type in (Path, Path | None)}
+_SHORTAGE = re.compile(
+    "start new thread|allocate memory|not enough memory|create a primitive|failed to map"
+)
+"""How PyTorch and its libraries say that memory has run out, where they raise no `MemoryError`."""
 _MAX_FRAMES = 10_000_000  # that `info` counts: more than four days at 24 frames per second
 
 
@@ -31,30 +37,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command and its options; by default those of the process.
 
     Returns:
-        The exit status: 0; 2 where the user can mend what is wrong, after one line `error: …` on
-        standard error; 1 where the system refuses; 130 after Ctrl-C.
+        The exit status: 0, also where nobody reads the paths of the files; or, after one line
+        `error: …` on standard error, 2 where the user can mend what is wrong, 1 where the system
+        refuses, and 128 and the number of the signal that has ended the command, 130 for Ctrl-C.
     """
+    open_streams()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        with ending_by_signals():
+            status = _run(argv)
+    except EndedBySignal as end:
+        print_error(str(end))
+        status = end.status
+    write(sys.stderr)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         check_limits()
         arguments.run(arguments)
-        sys.stdout.flush()
+        if (failure := write(sys.stdout)) is not None:
+            raise failure
     except BrokenPipeError:
-        _forget_output()
         return 1
     except (SamVideoError, OSError) as error:
-        print("error:", one_line(" ".join(str(error).splitlines())), file=sys.stderr)
+        print_error(one_line(" ".join(str(error).splitlines())))
         return 2 if isinstance(error, SamVideoError) else 1
-    except KeyboardInterrupt:
-        return 130
+    except (ImportError, MemoryError, RuntimeError) as error:
+        if (remedy := _remedy(error)) is None:
+            raise
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        print_error(f"{one_line(first_line)}; {remedy}")
+        return 1
     return 0
 
 
-def _forget_output() -> None:
-    """Let nothing be written where nobody reads any more, not even when the interpreter ends."""
-    with suppress(OSError):  # there may be no file behind it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _remedy(error: Exception) -> str | None:
+    """Say what helps against an error of the machine or the installation; None for our own."""
+    if isinstance(error, MemoryError) or _SHORTAGE.search(str(error)):
+        return "more memory is needed: free some, or raise its limit (`ulimit -v`)"
+    if isinstance(error, ImportError):
+        return "install sam_video again, with all that it needs"
+    return None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,9 +138,14 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     from sam_video.service.session import Session  # noqa: PLC0415
 
-    for path in Session().predict(request, arguments.folder):
-        sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a folder's name may be no text
-        sys.stdout.buffer.flush()
+    failure: OSError | None = None
+    with closing(Session().predict(request, arguments.folder)) as paths:
+        for path in paths:
+            if failure is None:
+                failure = write(sys.stdout, os.fsencode(path) + b"\n")  # which may be no text
+    # The files are what was asked for: they are there, whoever reads their names.
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        raise failure
 
 
 def _inputs(items: Sequence[str]) -> dict[str, str]:

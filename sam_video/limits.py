@@ -11,8 +11,10 @@ class Limit:
     """A bound on what a request may make the machine do; in a message it stands as `{limit}`."""
 
     variable: str
-    """The environment variable that sets it, to a whole number of 1 or more."""
+    """The environment variable that sets it, to a whole number from 1 to `largest`."""
     default: int
+    largest: int
+    """The largest value that is accepted: what counts can still count it."""
     meaning: str
     """What it counts, with the unit."""
 
@@ -21,14 +23,16 @@ class Limit:
         """The bound in force.
 
         Raises:
-            RequestError: The variable is set to something else than a number of 1 or more.
+            RequestError: The variable is set to something else than a number from 1 to `largest`.
         """
         text = os.environ.get(self.variable, "").strip()
         if not text:
             return self.default
-        if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(self.largest))
+        if not (is_number and 1 <= int(text) <= self.largest):
             raise RequestError(
-                f"{self.variable} is {text[:100]!r}; expected a whole number of 1 or more"
+                f"{self.variable} is {text[:100]!r}; expected a whole number from 1 to"
+                f" {self.largest}"
             )
         return int(text)
 
@@ -39,24 +43,39 @@ class Limit:
         return f"{self.value} ({self.variable})"
 
 
-MAX_FRAME_PIXELS = Limit(
-    "SAM_VIDEO_MAX_FRAME_PIXELS", 52_000_000, "pixels of a frame, width times height"
+_INT_MAX = 2**31 - 1
+_MANY_BYTES = 2**50
+
+MAX_FRAME_PIXELS = Limit(  # FFmpeg has it as an int
+    "SAM_VIDEO_MAX_FRAME_PIXELS", 52_000_000, _INT_MAX, "pixels of a frame, width times height"
 )
-MAX_FRAMES = Limit("SAM_VIDEO_MAX_FRAMES", 100_000, "frames of a video that are processed")
-MAX_SECONDS = Limit("SAM_VIDEO_MAX_SECONDS", 24 * 3600, "seconds of a video that are processed")
-MAX_OBJECTS = Limit("SAM_VIDEO_MAX_OBJECTS", 1_000, "objects of a request")
+MAX_FRAMES = Limit(
+    "SAM_VIDEO_MAX_FRAMES", 100_000, _INT_MAX, "frames of a video that are processed"
+)
+MAX_SECONDS = Limit(
+    "SAM_VIDEO_MAX_SECONDS", 24 * 3600, _INT_MAX, "seconds of a video that are processed"
+)
+MAX_OBJECTS = Limit("SAM_VIDEO_MAX_OBJECTS", 1_000, _INT_MAX, "objects of a request")
 MAX_PROMPTS = Limit(
-    "SAM_VIDEO_MAX_PROMPTS", 10_000, "clicks, boxes and masks of a request, each kind"
+    "SAM_VIDEO_MAX_PROMPTS", 10_000, _INT_MAX, "clicks, boxes and masks of a request, each kind"
 )
-MAX_ZIP_MEMBERS = Limit("SAM_VIDEO_MAX_ZIP_MEMBERS", 10_000, "files and folders of a zip of masks")
+MAX_ZIP_MEMBERS = Limit(
+    "SAM_VIDEO_MAX_ZIP_MEMBERS", 10_000, _INT_MAX, "files and folders of a zip of masks"
+)
 MAX_ZIP_BYTES = Limit(
-    "SAM_VIDEO_MAX_ZIP_BYTES", 512 * 2**20, "bytes of all masks of a zip, decompressed"
+    "SAM_VIDEO_MAX_ZIP_BYTES",
+    512 * 2**20,
+    _MANY_BYTES,
+    "bytes of all masks of a zip, decompressed",
 )
 MAX_DECODER_BYTES = Limit(
-    "SAM_VIDEO_MAX_DECODER_BYTES", 2 * 2**30, "bytes of memory for reading a file"
+    "SAM_VIDEO_MAX_DECODER_BYTES", 2 * 2**30, _MANY_BYTES, "bytes of memory for reading a file"
 )
 MAX_STALL_SECONDS = Limit(
-    "SAM_VIDEO_MAX_STALL_SECONDS", 15, "seconds in which reading a file gets no further"
+    "SAM_VIDEO_MAX_STALL_SECONDS",
+    15,
+    24 * 3600,
+    "seconds in which reading or writing a file gets no further",
 )
 
 LIMITS = (
@@ -76,7 +95,7 @@ def check_limits() -> None:
     """Read every variable once, so that a mistake in one shows when the model is set up.
 
     Raises:
-        RequestError: A variable is not a number of 1 or more.
+        RequestError: A variable is not a number that its limit accepts.
     """
     for limit in LIMITS:
         _ = limit.value

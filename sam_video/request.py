@@ -54,7 +54,7 @@ class Request:
     output_video: bool = False
     """One video file instead of one image per frame."""
     video_fps: int = 0
-    """Frame rate of a video output; 0 is the source's own."""
+    """Frame rate of a video output; 0 keeps the time of the source."""
     output_format: str = "webp"
     """Image format of a sequence."""
     output_quality: int = 80

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "sam_video"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROWS = (
-    ("errors", "disk_spool"),
+    ("errors", "disk_spool", "progress"),
     ("types",),
     ("limits", "request", "rle"),
     ("workers",),
@@ -17,7 +17,8 @@ ROWS = (
     ("model", "writers"),
     ("tracking",),
     ("service",),
-    ("__init__", "cli"),
+    ("__init__", "console"),
+    ("cli",),
     ("__main__",),
 )
 """Rooms of the house, the ground first: a room imports from those in rows above its own alone."""
@@ -29,6 +30,7 @@ DOORS = {
     "imageio_ffmpeg": {"writers"},
     "pycocotools": {"rle"},
     "sam2": {"model"},
+    "tqdm": {"progress"},
     "torch": {"model", "tracking", "service"},
     "triton": {"model"},
 }

@@ -137,6 +137,11 @@ def large_files(server: CogServer, pattern: str) -> list[Path]:
     return [path for path in found if path.stat().st_size]
 
 
+def partial_files(server: CogServer, name: str) -> list[Path]:
+    """Return the file of a name, if the running prediction has begun to write it."""
+    return large_files(server, f".sam_video_*/.{name}.partial")
+
+
 def has_run_for_a_while(server: CogServer) -> bool:
     time.sleep(0.5)
     return True
@@ -147,13 +152,13 @@ POINTS: dict[str, tuple[Callable[[Path], dict[str, Any]], Callable[[CogServer], 
     "counting frames": (counted, has_run_for_a_while),
     "tracking backward": (late, has_run_for_a_while),
     "tracking": (long_clip, lambda server: large_files(server, "frame_00009.webp")),
-    "encoding": (video, lambda server: large_files(server, ".output_video.mp4.partial")),
+    "encoding": (video, lambda server: partial_files(server, "output_video.mp4")),
     "encoding large frames": (
         large_frames,
         lambda server: server.children("ffmpeg") and has_run_for_a_while(server),
     ),
-    "writing zips": (zipped, lambda server: large_files(server, ".masks.zip.partial")),
-    "joining sound": (sound, lambda server: large_files(server, ".overlay.mp4.partial")),
+    "writing zips": (zipped, lambda server: partial_files(server, "masks.zip")),
+    "joining sound": (sound, lambda server: partial_files(server, "overlay.mp4")),
 }
 """Inputs, and how it shows that the prediction has got there."""
 

@@ -1,6 +1,7 @@
 """The command line: in this process, or as one of its own where that makes a difference."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 from sam_video.cli import main
 from tests.clips import draw_clip
 from tests.cog_server import wait_for
+from tests.processes import children, is_running
 
 ROOT = Path(__file__).parents[1]
 ON_DISC = "click_coordinates=[11,19]"
@@ -147,41 +149,174 @@ def test_a_click_outside_the_picture_fails_and_leaves_no_folder(clip: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made_fails(
+def test_a_file_in_the_place_of_the_folder_fails(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     inputs = options(f"input_video={clip}", ON_DISC)
-    assert main(["predict", *inputs, "-o", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: [Errno ")
+    assert main(["predict", *inputs, "-o", str(tmp_path / "file")]) == 2
+    assert (
+        "file', which is a file or lies in one; expected a folder (-o)" in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("output_video", ["true", "false"])
-def test_control_c_ends_it_with_nothing_half_written(tmp_path: Path, output_video: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "output_video"),
+    [(signal.SIGINT, "true"), (signal.SIGTERM, "false"), (signal.SIGHUP, "true")],
+)
+def test_a_signal_ends_it_with_nothing_half_written(
+    tmp_path: Path, number: signal.Signals, output_video: str
+) -> None:
     draw_clip(tmp_path / "long.mp4", num_frames=600)
     video = f"input_video={tmp_path / 'long.mp4'}"
     inputs = options(video, ON_DISC, f"output_video={output_video}")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "frame_00000.webp").write_text("earlier")
     process = start("predict", *inputs, "-o", tmp_path / "out")
-    wait_for(lambda: list(tmp_path.glob("out/*")), "the first output")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: ffmpeg gets it too
+    is_there = ".sam_video_*/.output*" if output_video == "true" else "frame_00003.webp"
+    wait_for(lambda: list(tmp_path.glob(f"out/{is_there}")), "the first output")
+    begun = children(process.pid)
+    for _ in range(2):  # `timeout` sends it twice, and a terminal to all: ffmpeg gets it too
+        os.killpg(process.pid, number)
     _, log = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "Traceback" not in log
-    assert list(tmp_path.glob("out/*")) == []
+    assert log.splitlines()[-1] == f"error: ended by {number.name}"
+    assert [path.name for path in tmp_path.glob("out/*")] == ["frame_00000.webp"]
+    assert (tmp_path / "out" / "frame_00000.webp").read_text() == "earlier"
+    assert begun
+    wait_for(lambda: not any(map(is_running, begun)), "the end of its processes")
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
-    draw_clip(tmp_path / "long.mp4", num_frames=200)
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(clip: Path) -> None:
+    ignoring = (
+        "import signal, os, sys\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", ignoring, sys.executable, "-m", "sam_video", "info", clip],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: children(process.pid), "its first process")
+    os.kill(process.pid, signal.SIGHUP)
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert output
+
+
+def test_a_second_prediction_into_a_folder_fails_and_the_first_one_succeeds(tmp_path: Path) -> None:
+    draw_clip(tmp_path / "long.mp4", num_frames=60)
     inputs = options(f"input_video={tmp_path / 'long.mp4'}", ON_DISC)
+    first = start("predict", *inputs, "-o", "out", cwd=tmp_path)
+    wait_for(lambda: list(tmp_path.glob("out/*.webp")), "the first file")
+    second = start("predict", *inputs, "-o", "out", cwd=tmp_path)
+    output, log = second.communicate()
+    assert (second.returncode, output) == (2, "")
+    message = "the output folder 'out' is in use by another prediction"
+    assert log == f"error: {message}; expected a folder of its own (-o)\n"
+    output, _ = first.communicate()
+    assert first.returncode == 0
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == [
+        f"frame_{index:05d}.webp" for index in range(60)
+    ]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_goes_away_ends_the_printing_and_not_the_prediction(
+    tmp_path: Path, stream: str
+) -> None:
+    draw_clip(tmp_path / "long.mp4", num_frames=60)
+    inputs = options(f"input_video={tmp_path / 'long.mp4'}", ON_DISC, "output_rle=1")
     process = start("predict", *inputs, "-o", tmp_path / "out")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    log = process.stderr.read()
-    assert process.wait() == 1
-    assert "Traceback" not in log
-    assert "Exception ignored" not in log
+    closed, read = process.stdout, process.stderr
+    assert closed is not None
+    assert read is not None
+    if stream == "stderr":
+        closed, read = read, closed
+    closed.readline()
+    closed.close()
+    printed = read.read()
+    assert process.wait() == 0
+    assert "Traceback" not in printed
+    assert "Exception ignored" not in printed
+    names = sorted(path.name for path in tmp_path.glob("out/*"))
+    assert names == [*(f"frame_{index:05d}.webp" for index in range(60)), "rle.json"]
+
+
+def test_paths_that_cannot_be_printed_fail_and_the_files_stay(clip: Path, tmp_path: Path) -> None:
+    inputs = options(f"input_video={clip}", ON_DISC)
+    command = [sys.executable, "-m", "sam_video", "predict", *inputs, "-o", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "error: [Errno 28] No space left on device"
+    assert "Traceback" not in ended.stderr
+    assert len(list(tmp_path.glob("frame_*.webp"))) == 4
+
+
+def test_too_little_memory_to_start_fails_in_one_line(clip: Path, tmp_path: Path) -> None:
+    words = ["predict", *options(f"input_video={clip}", ON_DISC), "-o", str(tmp_path / "out")]
+    limited = ["sh", "-c", 'ulimit -v 700000 && exec "$@"', "sh"]
+    command = [*limited, sys.executable, "-m", "sam_video", *words]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert re.match(r"error: .*more memory is needed: free some, or raise its limit", line)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), "MemoryError; more memory is needed"),
+        (MemoryError("Unable to allocate 2 GiB"), "Unable to allocate 2 GiB; more memory is"),
+        (RuntimeError("can't start new thread"), "can't start new thread; more memory is needed"),
+        (RuntimeError("could not create a primitive\nat x"), "could not create a primitive; more"),
+        (
+            ModuleNotFoundError("No module named 'sam2'"),
+            "No module named 'sam2'; install sam_video",
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_machine_lacks_fails_in_one_line(
+    clip: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    expected: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sam_video.service.session.Session.predict", fail)
+    assert main(["predict", *options(f"input_video={clip}", ON_DISC)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {expected}")
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("sam_video.service.session.Session.predict", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["predict", *options(f"input_video={clip}", ON_DISC)])
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_may_be_closed(clip: Path, tmp_path: Path, closed: str) -> None:
+    words = options(f"input_video={clip}", ON_DISC, "output_video=1", "end_frame=1")
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "sam_video"]
+    command += ["predict", *words, "-o", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert [path.name for path in tmp_path.glob("out/*")] == ["output_video.mp4"]
 
 
 def test_info_says_what_is_known_of_a_video(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

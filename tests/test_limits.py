@@ -50,6 +50,11 @@ def test_an_environment_variable_sets_a_limit(
     assert limit.value == limit.default
     monkeypatch.setenv(limit.variable, " 7 ")
     assert limit.value == 7
+    monkeypatch.setenv(limit.variable, str(limit.largest))
+    assert limit.value == limit.largest
+    monkeypatch.setenv(limit.variable, str(limit.largest + 1))
+    with pytest.raises(RequestError, match=f"; expected a whole number from 1 to {limit.largest}"):
+        check_limits()
 
 
 def test_an_empty_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +70,7 @@ def test_a_message_names_the_limit_and_its_variable(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e6", "many", "٣", "9" * 19])
 def test_a_limit_that_is_no_number_fails(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MAX_FRAMES.variable, text)
-    message = f"SAM_VIDEO_MAX_FRAMES is {text!r}; expected a whole number of 1 or more"
+    message = f"SAM_VIDEO_MAX_FRAMES is {text!r}; expected a whole number from 1 to 2147483647"
     with pytest.raises(RequestError, match=re.escape(message)):
         check_limits()
 
@@ -76,6 +81,14 @@ def test_a_limit_that_is_no_number_fails_before_the_command_line_does_anything(
     monkeypatch.setenv(MAX_FRAMES.variable, "many")
     assert main(["info", "missing.mp4"]) == 2
     assert capsys.readouterr().err.startswith("error: SAM_VIDEO_MAX_FRAMES is 'many'; expected")
+
+
+def test_a_video_is_read_with_the_largest_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Callable[[Request], int]
+) -> None:
+    for limit in LIMITS:
+        monkeypatch.setenv(limit.variable, str(limit.largest))
+    assert predict(ask(tmp_path, masks=two_masks(), output_overlay=True)) == 13
 
 
 def two_masks() -> bytes:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sam_video.checkpoints.fetch import MAX_STALL_SECONDS, PAUSES_SECONDS, find_fault
 from sam_video.errors import CheckpointError
+from sam_video.progress import byte_progress
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
 
@@ -181,11 +180,8 @@ def _download(
         Sandbox(
             "sam_video.checkpoints.fetch", max_stall_seconds=MAX_STALL_SECONDS, may_write=True
         ) as sandbox,
-        tqdm(
-            desc=item.file_name, total=item.num_bytes, unit="B", unit_scale=True,
-            disable=not show_progress,
-        ) as progress,
-    ):  # fmt: skip
+        byte_progress(item.file_name, item.num_bytes, is_shown=show_progress) as progress,
+    ):
         try:
             for num_arrived in sandbox.run("fetch", url, *options):
                 progress.update(num_arrived - progress.n)

@@ -1,16 +1,13 @@
 """A video and prompts become masks: the parts that do it, composed."""
 
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NoReturn, TextIO
-
-from tqdm import tqdm
 
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
+from sam_video.progress import frame_progress
 from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
@@ -137,33 +134,3 @@ def _track(
         for masks in tracker.forward():
             yield masks
             progress.update()
-
-
-def frame_progress(total: int | None) -> "tqdm[NoReturn]":
-    """Show on standard error how many frames are done: a bar on a terminal, lines in a log.
-
-    Args:
-        total: How many there are; None if that is not known.
-    """
-    # Without a description before the percentage: clients look for it at the start of a line.
-    stream = sys.stderr if sys.stderr.isatty() else _Lines(sys.stderr)
-    return tqdm(total=total, unit="frame", mininterval=0.5, file=stream)
-
-
-class _Lines:
-    """Writes every state of a bar as a line of its own.
-
-    A bar returns to the start of its line instead, which a log does not show, and clients that
-    parse one (`Prediction.progress`, `parseProgressFromLogs`) then never see more than 0 %.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.encoding = stream.encoding
-
-    def write(self, text: str) -> None:
-        if state := text.strip():
-            self._stream.write(f"{state}\n")
-
-    def flush(self) -> None:
-        self._stream.flush()

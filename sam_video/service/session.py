@@ -24,7 +24,13 @@ from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.service.pipeline import mask_frames, queue_size
 from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt
 from sam_video.video.selection import FrameSelection, select_frames
-from sam_video.writers import WriteBehind, extra_sinks, primary_sink
+from sam_video.writers import (
+    OutputFolder,
+    WriteBehind,
+    extra_sinks,
+    file_patterns,
+    primary_sink,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,19 +89,15 @@ class Session:
 
         Args:
             request: What to do.
-            folder: Where the files go. If the prediction fails or is abandoned, none of them stay.
+            folder: Where the files go. If the prediction fails or is abandoned, none of them stay,
+                and the files that they have replaced come back.
 
         Raises:
-            RequestError, PromptError, VideoError, CheckpointError, DeviceError: As `segment_video`.
+            RequestError: As `segment_video`, or another prediction is using the folder.
+            PromptError, VideoError, CheckpointError, DeviceError: As `segment_video`.
         """
-        completed: list[Path] = []
-        try:
-            with self._busy(), device_errors():
-                yield from self._predict(request, folder, completed)
-        except BaseException:
-            for path in completed:
-                path.unlink(missing_ok=True)
-            raise
+        with OutputFolder(folder) as output, self._busy(), device_errors(), output.errors_named():
+            yield from self._predict(request, output)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -106,7 +108,7 @@ class Session:
             self.is_busy = False
             _release_heap()
 
-    def _predict(self, request: Request, folder: Path, completed: list[Path]) -> Iterator[Path]:
+    def _predict(self, request: Request, output: OutputFolder) -> Iterator[Path]:
         self.metrics = metrics = Metrics()
         peak = PeakMemory()
         decoding = partial(metrics.count_as, "decoding")
@@ -118,14 +120,14 @@ class Session:
             prompts = build_prompts(request, source, reader.read_masks)
             metrics.objects = len({prompt.object_id for prompt in prompts})
             selection = _selection(request, source, prompts)
-            folder.mkdir(parents=True, exist_ok=True)
-            primary = primary_sink(request, source.info, prompts, folder)
+            output.open(file_patterns(request))
+            primary = primary_sink(request, source.info, prompts, output.private)
             read_sound = partial(reader.read_sound, request.input_video)
-            extra = list(extra_sinks(request, source.info, folder, read_sound))
+            extra = list(extra_sinks(request, source.info, output.private, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
                 queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),
-                completed=completed,
+                publish=output.publish,
                 timer=partial(metrics.count_as, "encoding"),
             )
             found = (

@@ -26,10 +26,29 @@ def primary_sink(
         return PreviewWriter(folder, info, prompts)
     drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
     if request.output_video:
-        return MaskVideoWriter(folder, info, video_fps=request.video_fps, **drawn)
+        interval = request.frame_interval * request.output_frame_interval
+        return MaskVideoWriter(
+            folder, info, video_fps=request.video_fps, interval=interval, **drawn
+        )
     return ImageSequenceWriter(
         folder, info, image_format=request.output_format, quality=request.output_quality, **drawn
     )
+
+
+def file_patterns(request: Request) -> list[str]:
+    """Return what the names of all files look like that the sinks of a request may write."""
+    names = {
+        "frame_*." + request.output_format: not (request.output_video or request.preview),
+        "output_video.*": request.output_video and not request.preview,
+        "preview_*.png": request.preview,
+        "overlay.mp4": request.output_overlay and not request.preview,
+        "rle.json": request.output_rle or request.multimask_output,
+        "boxes.json": request.output_boxes,
+        "masks.zip": request.output_masks,
+        "confidences.zip": request.output_confidences,
+        "candidate_*.png": request.multimask_output,
+    }
+    return [name for name, is_written in names.items() if is_written]
 
 
 def extra_sinks(

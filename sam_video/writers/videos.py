@@ -13,6 +13,9 @@ from sam_video.writers.render import render
 from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
 
+MIN_FRAME_RATE = Fraction(1, 3600)
+"""MP4 holds no frame that is shown much longer."""
+
 
 class MaskVideoWriter:
     """Write all frames as one video: `output_video.mp4`, or `output_video.webm` with `alpha`.
@@ -22,11 +25,23 @@ class MaskVideoWriter:
         info: Of the source: its size, pixel aspect and frame rate.
         mask_type: As in `render`.
         annotation_type: As in `render`.
-        video_fps: Frames per second; 0 is the source's own rate.
+        video_fps: Frames per second; 0 keeps the time of the source.
+        interval: How many frames of the source there are for each one that is written. One that is
+            written between those is shown as long as they are.
+
+    Raises:
+        VideoError: The frames are larger than the video can hold, or there is no ffmpeg program.
     """
 
     def __init__(
-        self, folder: Path, info: VideoInfo, *, mask_type: str, annotation_type: str, video_fps: int
+        self,
+        folder: Path,
+        info: VideoInfo,
+        *,
+        mask_type: str,
+        annotation_type: str,
+        video_fps: int,
+        interval: int = 1,
     ) -> None:
         has_alpha = mask_type == "alpha"
         self._path = folder / ("output_video.webm" if has_alpha else "output_video.mp4")
@@ -36,7 +51,7 @@ class MaskVideoWriter:
             self._path,
             width=info.width,
             height=info.height,
-            frame_rate=Fraction(video_fps) or info.frame_rate,
+            frame_rate=Fraction(video_fps) or _thinned_rate(info, interval),
             pixel_aspect=info.pixel_aspect,
             has_alpha=has_alpha,
         )
@@ -60,3 +75,8 @@ class MaskVideoWriter:
     def close(self) -> None:
         """Remove the video if it is not complete."""
         self._encoder.close()
+
+
+def _thinned_rate(info: VideoInfo, interval: int) -> Fraction:
+    """Return the rate at which one of every N frames takes the time of N, or of all there are."""
+    return max(info.frame_rate / min(interval, info.num_frames or interval), MIN_FRAME_RATE)

@@ -1,7 +1,7 @@
 """Draw and write masks while the next ones are tracked."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from itertools import cycle
@@ -27,7 +27,7 @@ class WriteBehind:
     Args:
         sinks: All that will be written to.
         size: How many frames may be in work or wait for it, at least 1.
-        completed: Every complete file is added to it at once, before it is handed back.
+        publish: Called with every complete file at once; what it returns is handed back instead.
         timer: Entered around every step of a sink.
     """
 
@@ -36,13 +36,13 @@ class WriteBehind:
         sinks: Sequence[Sink],
         size: int,
         *,
-        completed: list[Path],
+        publish: Callable[[Path], Path] = lambda path: path,
         timer: Timer = nullcontext,
     ) -> None:
         assert size > 0, size
         self._sinks = sinks
         self._timer = timer
-        self._completed = completed
+        self._publish = publish
         self._worker = Worker(self._work, self._clean_up)
         num_threads = min(size, os.cpu_count() or 1)
         self._crew = OrderedThreads(num_threads)
@@ -124,10 +124,8 @@ class WriteBehind:
 
     def _do(self, step: Step) -> None:
         with self._timer():
-            paths = step()
-        self._completed.extend(paths)
-        for path in paths:
-            self._files.put(path)
+            for path in step():
+                self._files.put(self._publish(path))
 
     def _clean_up(self, _: BaseException | None) -> None:
         try:

@@ -119,6 +119,30 @@ def test_every_nth_frame_is_drawn_and_all_are_listed(
     assert document["video"]["num_frames"] == 12
 
 
+@pytest.mark.parametrize(
+    ("options", "num_frames"),
+    [
+        ({"frame_interval": 3}, 4),
+        ({"output_frame_interval": 3}, 4),
+        ({"frame_interval": 2, "output_frame_interval": 3}, 2),
+        ({"frame_interval": 3, "start_frame": 6}, 2),
+    ],
+)
+def test_videos_of_every_nth_frame_keep_the_time_of_the_source(
+    overlapping: "Overlapping",
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+    tmp_path: Path,
+    options: dict[str, int],
+    num_frames: int,
+) -> None:
+    asked = request(clip[0], DISC, click_frames="6", output_video=True, **options)
+    (path,) = Session().predict(asked, tmp_path)
+    with av.open(path) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    step = options.get("frame_interval", 1) * options.get("output_frame_interval", 1)
+    assert times == pytest.approx([index * step / 24 for index in range(num_frames)])
+
+
 @pytest.mark.parametrize("backward", [True, False])
 def test_a_late_object_is_there_from_the_start_only_if_tracked_backward(
     session: Session,
@@ -380,6 +404,18 @@ def test_an_error_beside_the_tracker_fails(
     assert overlapping.num_exits == 1
     if stage == "on_write":
         assert overlapping.written == list(range(bad))
+
+
+def test_a_prediction_that_fails_leaves_the_files_of_the_one_before(
+    overlapping: Overlapping, clip: tuple[Path, list[dict[str, BoolMask]]], tmp_path: Path
+) -> None:
+    prompt = request(clip[0])
+    before = {path: path.read_bytes() for path in Session().predict(prompt, tmp_path)}
+    assert len(before) == 12
+    overlapping.on_write = fail_on(7)
+    with pytest.raises(VideoError, match="frame 7 is bad"):
+        list(Session().predict(replace(prompt, mask_type="highlighted"), tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("stage", ["on_read", "on_write"])

@@ -1,14 +1,17 @@
 """What the three forms of `rle.json` have in common."""
 
 import json
+from collections.abc import Generator
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sam_video.request import RLE_FORMATS
-from sam_video.types import MaskFrame
-from sam_video.writers.for_request import rle_writer
+from sam_video.request import RLE_FORMATS, Request
+from sam_video.types import Candidate, MaskFrame, Samples
+from sam_video.writers.for_request import extra_sinks, file_patterns, primary_sink, rle_writer
 from tests.mask_frames import HEIGHT, INFO, WIDTH, disc, mask_frame, moving_discs, write_all
 
 FORMATS = pytest.mark.parametrize("rle_format", RLE_FORMATS)
@@ -104,3 +107,36 @@ def test_start_length_without_frames_is_valid(tmp_path: Path) -> None:
     content = written(tmp_path, "start_length", [])
     assert content["video"]["num_frames"] == 0
     assert content["rle"] == content["frame_indices"] == content["objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("inputs", "is_still"),
+    [
+        ({}, False),
+        ({"output_format": "jpg", "output_rle": True, "output_boxes": True}, False),
+        ({"output_format": "png", "multimask_output": True}, True),
+        ({"output_video": True, "output_masks": True, "output_confidences": True}, False),
+        ({"output_video": True, "output_overlay": True, "mask_type": "alpha"}, False),
+        ({"preview": True, "output_video": True, "output_overlay": True}, False),
+    ],
+)
+def test_the_names_of_all_files_are_known_before(
+    tmp_path: Path, inputs: dict[str, Any], is_still: bool
+) -> None:
+    request = Request(input_video=Path("a.mp4"), **inputs)
+    info = replace(INFO, is_still=is_still)
+    masks = mask_frame(0, {"dog": disc(20, 20)})
+    candidates = (Candidate(disc(20, 20), 0.5),)
+    masks = replace(masks, objects=(replace(masks.objects[0], candidates=candidates),))
+
+    def silence(_: object) -> Generator[Samples, None, None]:
+        yield from ()
+
+    sinks = [
+        primary_sink(request, info, [], tmp_path),
+        *extra_sinks(request, info, tmp_path, silence),
+    ]
+    names = [path.name for sink in sinks for path in write_all(sink, [masks])]
+    patterns = file_patterns(request)
+    assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names)
+    assert all(any(fnmatchcase(name, pattern) for name in names) for pattern in patterns)

@@ -1,5 +1,6 @@
 """Masks as one video, decoded by another library than the one that wrote it."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,28 @@ def test_the_rate_of_the_video_is_video_fps_or_the_rate_of_the_source(
     (path,) = write_all(video(tmp_path, video_fps=video_fps), moving_discs(5))
     with av.open(path) as container:
         assert container.streams.video[0].average_rate == expected
+
+
+@pytest.mark.parametrize(
+    ("interval", "num_frames", "expected"),
+    [
+        (5, None, Fraction(6000, 1001)),
+        (5, 100, Fraction(6000, 1001)),
+        (1000, 10, Fraction(3000, 1001)),
+        (10**9, None, Fraction(1, 3600)),
+    ],
+)
+@pytest.mark.parametrize("mask_type", ["binary", "alpha"])
+def test_every_nth_frame_keeps_the_time_of_the_source(
+    tmp_path: Path, interval: int, num_frames: int | None, expected: Fraction, mask_type: str
+) -> None:
+    info = replace(INFO, num_frames=num_frames)
+    sink = video(tmp_path, info, interval=interval, mask_type=mask_type)
+    (path,) = write_all(sink, moving_discs(3))
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        times = [frame.time for frame in container.decode(stream)]
+    assert times == pytest.approx([float(index / expected) for index in range(3)], abs=6e-4)
 
 
 def test_a_transparent_video_has_the_masks_as_its_alpha_plane(tmp_path: Path) -> None:

@@ -75,10 +75,20 @@ def empty_frame(index: int) -> MaskFrame:
     return MaskFrame(Frame(index, float(index), np.zeros((2, 2, 3), np.uint8)), ())
 
 
+def noting(completed: list[Path]) -> Callable[[Path], Path]:
+    """Return what leaves files where they are, and adds them to a list."""
+
+    def publish(path: Path) -> Path:
+        completed.append(path)
+        return path
+
+    return publish
+
+
 def run(sinks: Sequence[Sink], frames: Iterable[MaskFrame], size: int = 2) -> list[Path]:
     """Write all frames to all sinks and return the files in the order in which they come."""
     completed: list[Path] = []
-    with WriteBehind(sinks, size, completed=completed) as writer:
+    with WriteBehind(sinks, size, publish=noting(completed)) as writer:
         files = [path for masks in frames for path in writer.write(masks, sinks)]
         files += writer.finish()
     assert files == completed
@@ -132,7 +142,7 @@ def test_a_sink_is_used_by_one_thread_in_order(tmp_path: Path) -> None:
 
 def test_a_frame_goes_to_the_sinks_that_it_is_for(tmp_path: Path) -> None:
     first, second = Log(tmp_path), Log(tmp_path)
-    with WriteBehind([first, second], 2, completed=[]) as writer:
+    with WriteBehind([first, second], 2) as writer:
         for index in range(4):
             list(writer.write(empty_frame(index), [first, second] if index % 2 else [second]))
         list(writer.finish())
@@ -200,7 +210,7 @@ def test_files_come_while_the_caller_waits(tmp_path: Path) -> None:
             wait_until(may_go_on.is_set)
 
     log = Log(tmp_path, step)
-    with WriteBehind([log], 1, completed=[]) as writer:
+    with WriteBehind([log], 1) as writer:
         assert list(writer.write(empty_frame(0), [log])) in ([], [tmp_path / "0.txt"])
         wait_until((tmp_path / "0.txt").exists)
         files = [path.name for path in writer.write(empty_frame(1), [log])]
@@ -216,7 +226,7 @@ def test_a_failing_sink_fails_in_the_callers_next_step(tmp_path: Path) -> None:
     other = Log(tmp_path)
     with (
         pytest.raises(OSError, match="no space left") as caught,
-        WriteBehind([other, log], 2, completed=[]) as writer,
+        WriteBehind([other, log], 2) as writer,
     ):
         for index in range(10):
             list(writer.write(empty_frame(index), [other, log]))
@@ -251,7 +261,7 @@ def test_leaving_interrupts_a_slow_sink(tmp_path: Path, error: type[BaseExceptio
 
     log = Log(tmp_path, step)
     completed: list[Path] = []
-    with pytest.raises(error), WriteBehind([log], 4, completed=completed) as writer:
+    with pytest.raises(error), WriteBehind([log], 4, publish=noting(completed)) as writer:
         for index in range(3):
             list(writer.write(empty_frame(index), [log]))
         wait_until(lambda: "write 1" in log.calls)
@@ -282,7 +292,7 @@ def test_waiting_for_a_slow_sink_can_be_cancelled(tmp_path: Path, is_finishing: 
 
 def test_leaving_ends_an_encoder_that_hangs(tmp_path: Path) -> None:
     video = MaskVideoWriter(tmp_path, INFO, mask_type="binary", annotation_type="mask", video_fps=0)
-    with suppress(KeyboardInterrupt), WriteBehind([video], 20, completed=[]) as writer:
+    with suppress(KeyboardInterrupt), WriteBehind([video], 20) as writer:
         wait_until(lambda: hasattr(video._encoder, "_process"))
         process = video._encoder._process
         os.kill(process.pid, signal.SIGSTOP)
@@ -296,7 +306,7 @@ def test_leaving_ends_an_encoder_that_hangs(tmp_path: Path) -> None:
 def test_every_step_of_a_sink_is_timed(tmp_path: Path) -> None:
     metrics = Metrics()
     log = Log(tmp_path, lambda name, index: time.sleep(0.01 if name != "close" else 0))
-    with WriteBehind([log], 2, completed=[], timer=lambda: metrics.count_as("encoding")) as writer:
+    with WriteBehind([log], 2, timer=lambda: metrics.count_as("encoding")) as writer:
         for index in range(2):
             list(writer.write(empty_frame(index), [log]))
         list(writer.finish())

@@ -3,13 +3,14 @@
 import os
 import pty
 import re
+import subprocess
 import sys
 import termios
 from io import StringIO
 
 import pytest
 
-from sam_video.service.pipeline import frame_progress
+from sam_video.progress import frame_progress
 
 PATTERN = re.compile(r"^\s*(\d+)%\s*\|.+?\|\s*(\d+)\/(\d+)")
 """What the clients of Replicate look for, the last line that has it first."""
@@ -70,3 +71,14 @@ def test_a_terminal_keeps_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(reader)
     assert printed.count(b"\r") > 3
     assert printed.endswith(b"\r\n")
+
+
+@pytest.mark.parametrize("text", ["abc", "", "-1"])
+def test_variables_of_tqdm_change_nothing(text: str) -> None:
+    code = "from sam_video.progress import frame_progress; frame_progress(4).close()"
+    environment = os.environ | {
+        f"TQDM_{name}": text for name in ("MININTERVAL", "DISABLE", "NCOLS", "ASCII", "TOTAL")
+    }
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr[:3]) == (0, "0%|")
