@@ -79,8 +79,8 @@ def _let_pillow_read(num_pixels: int) -> None:
 class ImageSource:
     """A still image, or an animated GIF, WebP, PNG or AVIF, as a `FrameSource`.
 
-    EXIF orientation is applied to still images. Transparent pixels keep the colour that is stored
-    under them. Of a file with several pages, such as TIFF, the first is the image.
+    EXIF orientation is applied to still images. Transparent pixels are shown on white, as browsers
+    show them. Of a file with several pages, such as TIFF, the first is the image.
 
     Raises:
         VideoError: Nothing of the image can be decoded.
@@ -216,8 +216,16 @@ def _to_rgb(image: Image.Image) -> RGBImage:
     height = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
         strip = image.crop((0, top, image.width, min(image.height, top + height)))
-        picture[top : top + height] = np.asarray(strip.convert("RGB"))
+        picture[top : top + height] = np.asarray(_on_white(strip))
     return picture
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image as browsers show it, in RGB."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def _duration_ms(image: Image.Image) -> Fraction:
