@@ -146,6 +146,8 @@ class VideoInfo:
     """Width of a pixel divided by its height, as shown; frames are not stretched by it."""
     is_still: bool = False
     """A still image: a video of exactly one frame, whatever index it is asked for."""
+    peak_rate: Fraction | None = None
+    """Frames per second where they are closest to each other; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

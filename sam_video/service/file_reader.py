@@ -8,11 +8,15 @@ from typing import Any, Self
 
 from sam_video.errors import PromptError, VideoError
 from sam_video.prompts.stated import StatedPrompt, quoted
-from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
+from sam_video.types import Frame, Samples, Span, VideoInfo
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
 MESSAGE_TYPES = (VideoInfo, Frame, StatedPrompt, Span)
 """What is sent to the process that reads, and comes back from it."""
+
+
+MAX_COUNTED = 10_000_000
+"""Frames that are counted at most: more than four days at 24 frames per second."""
 
 
 class FileReader:
@@ -36,13 +40,13 @@ class FileReader:
     def __exit__(self, *_: object) -> None:
         self._process.__exit__()
 
-    def open_video(self, path: Path) -> FrameSource:
+    def open_video(self, path: Path) -> "VideoFile":
         """Open a video or an image, whatever its name says that it is.
 
         Raises:
             VideoError: It cannot be read, or only with more memory or time than the limits allow.
         """
-        return _Video(self._process, path)
+        return VideoFile(self._process, path)
 
     def read_masks(self, path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Read a zip of masks for a video of `width` and `height` pixels.
@@ -65,7 +69,7 @@ class FileReader:
             yield from self._process.run("sound", str(path), spans)
 
 
-class _Video:
+class VideoFile:
     """A file in a guarded process, as a `FrameSource`."""
 
     def __init__(self, process: Sandbox, path: Path) -> None:
@@ -87,7 +91,11 @@ class _Video:
 
     def count_frames(self, limit: int) -> int:
         """Return how many frames there are, up to `limit`."""
-        return int(deque(self._run("counts", limit), 1).pop())
+        return int(deque(self._run("counts", limit, False), 1).pop())
+
+    def count_exactly(self) -> int:
+        """Decode the whole file and return how many frames there are."""
+        return int(deque(self._run("counts", MAX_COUNTED, True), 1).pop())
 
     def _run(self, function: str, *arguments: Any) -> Generator[Any, None, None]:
         with _failures_named(self._path):

@@ -11,14 +11,21 @@ from sam_video.types import Frame, Samples, Span, VideoInfo
 from sam_video.video.images import ImageSource
 from sam_video.video.sound import read_sound
 from sam_video.video.source import VideoSource, open_video
+from sam_video.video.source_file import SourceFile
 
 MESSAGE_TYPES = file_reader.MESSAGE_TYPES
 
 
 @cache
+def _file(path: str) -> SourceFile:
+    """Return what notices that a file changes between what is asked of it."""
+    return SourceFile(Path(path))
+
+
+@cache
 def _source(path: str) -> VideoSource | ImageSource:
     """Open a video once for all that is asked of it."""
-    return open_video(Path(path))
+    return open_video(_file(path))
 
 
 def info(path: str) -> Generator[VideoInfo, None, None]:
@@ -41,9 +48,9 @@ def frames_backward(path: str, last: int, first: int) -> Generator[Frame, None, 
     return _source(path).frames_backward(last, first)
 
 
-def counts(path: str, limit: int) -> Generator[int, None, None]:
+def counts(path: str, limit: int, decodes_all: bool) -> Generator[int, None, None]:
     """Yield how far counting is, now and then, so that its log is seen; at last the number."""
-    return _source(path).counts(limit)
+    return _source(path).counts(limit, decodes_all=decodes_all)
 
 
 def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, None]:
@@ -53,4 +60,4 @@ def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, N
 
 def sound(path: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
     """Yield the sound that a file has in some spans of time."""
-    return read_sound(Path(path), spans)
+    return read_sound(_file(path), spans)

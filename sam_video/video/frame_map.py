@@ -3,7 +3,6 @@
 import zlib
 from array import array
 from bisect import bisect_left, bisect_right
-from pathlib import Path
 
 import av
 import numpy as np
@@ -11,8 +10,9 @@ import numpy.typing as npt
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from sam_video.video.decoder import open_stream, read_packets
+from sam_video.video.container import open_stream, read_packets
 from sam_video.video.images import BLOCK_BYTES
+from sam_video.video.source_file import SourceFile
 
 NO_PTS = -(2**63)
 """Stands for a missing time stamp, as in FFmpeg."""
@@ -113,7 +113,7 @@ class FrameMap:
         return [key for key in reversed(self._keys[max(0, place - 2) : place]) if key > 0]
 
 
-def map_packets(path: Path, last: int, picture_bytes: int) -> FrameMap | None:
+def map_packets(file: SourceFile, last: int, picture_bytes: int) -> FrameMap | None:
     """Map a file as far as frame `last` without decoding it, or return None if that is a guess.
 
     The map has every frame as long as all packets decode.
@@ -123,7 +123,7 @@ def map_packets(path: Path, last: int, picture_bytes: int) -> FrameMap | None:
     """
     pts, key_pts = array("q"), array("q")
     is_complete = False
-    with open_stream(path) as (container, stream):
+    with open_stream(file) as (container, stream):
         if container.format.name not in CONTAINERS or _codec(stream) not in CODECS:
             return None
         for packet in read_packets(container, stream):

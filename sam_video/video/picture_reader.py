@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 
 import av
 
 from sam_video.errors import VideoError
 from sam_video.video.decoder import DamageError, Decoder
 from sam_video.video.frame_map import MIN_BLOCK, FrameMap, map_packets
+from sam_video.video.source_file import SourceFile
 from sam_video.workers.watchdog import check_headroom
 
 logger = logging.getLogger(__name__)
@@ -43,13 +43,13 @@ class PictureReader:
     may then have other numbers than decoding all of it gives.
 
     Args:
-        path: The file.
+        file: The file.
         decoder: Decodes it.
         first: Its first picture.
     """
 
-    def __init__(self, path: Path, decoder: Decoder, first: av.VideoFrame) -> None:
-        self._path = path
+    def __init__(self, file: SourceFile, decoder: Decoder, first: av.VideoFrame) -> None:
+        self._file = file
         self._decoder = decoder
         self._picture_bytes = sum(plane.buffer_size for plane in first.planes)
         self._picture_cost = first.width * first.height + PIXELS_PER_PICTURE
@@ -133,7 +133,7 @@ class PictureReader:
         if index < self._map.stop or self._map.is_complete:
             return
         if self._is_far(index) and self._trusts_packets and not self._decoder.is_damaged:
-            found = map_packets(self._path, index, self._picture_bytes)
+            found = map_packets(self._file, index, self._picture_bytes)
             self._trusts_packets = found is not None and self._is_true(found, index)
             if found is not None and self._trusts_packets:
                 self._map = found
@@ -240,7 +240,7 @@ class PictureReader:
                 return block
         block = deque(islice(self._decoder.pictures(), start, end))
         if len(block) < end - start:
-            raise VideoError(f"{self._path.name!r} changed while it was read")
+            raise VideoError(f"{self._file.name} changed while it was read")
         return block
 
     def _seek_block(self, known: FrameMap, key: int, start: int, end: int) -> deque[av.VideoFrame]:

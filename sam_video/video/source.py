@@ -17,30 +17,32 @@ from sam_video.video.decoder import Decoder
 from sam_video.video.file_types import describe_other
 from sam_video.video.images import ImageSource, open_image
 from sam_video.video.picture_reader import PictureReader
+from sam_video.video.source_file import SourceFile
 from sam_video.workers.watchdog import check_headroom
 
 UNSPECIFIED_COLORSPACE = 2
 """As FFmpeg numbers it."""
 
 
-def open_video(path: Path) -> "VideoSource | ImageSource":
+def open_video(source: Path | SourceFile) -> "VideoSource | ImageSource":
     """Open a video or an image, whatever its name says that it is.
 
     Args:
-        path: A video in any container and codec that FFmpeg reads, or an image that Pillow reads.
+        source: A video in any container and codec that FFmpeg reads, or an image that Pillow reads.
 
     Raises:
         VideoError: The file is missing, is something else, is too large, or nothing of it decodes.
     """
+    file = source if isinstance(source, SourceFile) else SourceFile(source)
     try:
-        if path.exists() and not path.is_file():
-            raise VideoError(f"{path.name!r} is not a file")
-        other = describe_other(path)
+        if file.path.exists() and not file.path.is_file():
+            raise VideoError(f"{file.name} is not a file")
     except OSError as error:
-        raise VideoError(f"{path.name!r} cannot be read: {error.strerror}") from None
+        raise VideoError(f"{file.name} cannot be read: {error.strerror}") from None
+    other = describe_other(file)
     if other is not None:
-        raise VideoError(f"{path.name!r} is {other}; expected a video or an image")
-    return open_image(path) or VideoSource(path)
+        raise VideoError(f"{file.name} is {other}; expected a video or an image")
+    return open_image(file) or VideoSource(file)
 
 
 class VideoSource:
@@ -55,21 +57,28 @@ class VideoSource:
         VideoError: There is no video stream, its frames are too large, or none decodes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        decoder = Decoder(path)
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        decoder = Decoder(file)
         with closing(decoder.pictures()) as pictures:
             first = next(pictures, None)
         if first is None:
-            raise VideoError(f"{path.name!r} has a video stream of which no frame decodes")
-        self._pictures = PictureReader(path, decoder, first)
+            raise VideoError(f"{file.name} has a video stream of which no frame decodes")
+        self._pictures = PictureReader(file, decoder, first)
         header = decoder.header
         width, height = self._coded_wh = first.width, first.height
         pixel_aspect = header.pixel_aspect
         self._orientation = _Orientation(first)
         if self._orientation.is_transposed:
             width, height, pixel_aspect = height, width, 1 / pixel_aspect
-        self.info = VideoInfo(width, height, header.frame_rate, header.num_frames, pixel_aspect)
+        self.info = VideoInfo(
+            width,
+            height,
+            header.frame_rate,
+            header.num_frames,
+            pixel_aspect,
+            peak_rate=header.peak_rate,
+        )
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
         """Yield every frame from number `start` to the last that decodes."""
@@ -93,9 +102,14 @@ class VideoSource:
         """Return how many frames there are, up to `limit`."""
         return deque(self.counts(limit), 1).pop()
 
-    def counts(self, limit: int) -> Generator[int, None, None]:
-        """Yield what `count_frames` returns, and before that, now and then, how far it is."""
-        return self._pictures.counts(limit)
+    def counts(self, limit: int, *, decodes_all: bool = False) -> Generator[int, None, None]:
+        """Yield what `count_frames` returns, and before that, now and then, how far it is.
+
+        Args:
+            limit: Where to stop.
+            decodes_all: Do not take the container's word for anything.
+        """
+        return self._pictures.counts(limit, decodes_all=decodes_all)
 
     def _frame(self, index: int, picture: av.VideoFrame, reformatter: VideoReformatter) -> Frame:
         rgb = self._to_rgb(picture, reformatter)
@@ -117,7 +131,7 @@ class VideoSource:
             except av.FFmpegError as error:
                 check_headroom(error, width * height)
         name = picture.format.name
-        raise VideoError(f"{self._path.name!r} has pixels of format {name}, which has no RGB form")
+        raise VideoError(f"{self._file.name} has pixels of format {name}, which has no RGB form")
 
 
 class _Orientation:

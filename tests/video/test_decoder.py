@@ -16,6 +16,7 @@ from sam_video.errors import VideoError
 from sam_video.video import decoder, frame_map
 from sam_video.video.decoder import Decoder
 from sam_video.video.source import open_video
+from sam_video.video.source_file import SourceFile
 from tests.clips import draw_clip, draw_frame
 from tests.containers import CONTAINERS, NUM_FRAMES, frame_key
 
@@ -155,7 +156,7 @@ def test_a_playlist_that_names_another_file_fails(tmp_path: Path, name: str, rea
     segment = draw(tmp_path, "mpeg2.ts")
     (tmp_path / "list.mp4").write_text(PLAYLISTS[name].format(segment))
     with pytest.raises(VideoError, match=r"^'list.mp4' is (a playlist|a text file|of no known)"):
-        reader(tmp_path / "list.mp4")
+        reader(SourceFile(tmp_path / "list.mp4"))
 
 
 def test_frames_that_are_too_large_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from sam_video.video import decoder, frame_map, picture_reader
 from sam_video.video.source import open_video
+from sam_video.video.source_file import SourceFile
 from tests.clips import draw_clip
 from tests.containers import CONTAINERS, NUM_FRAMES, frame_key
 
@@ -104,7 +105,7 @@ def test_the_end_of_a_long_video_is_reached_by_seeking(
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_packets_number_frames_where_time_stamps_are_trustworthy(clips: Path, name: str) -> None:
-    found = frame_map.map_packets(clips / name, 40, picture_bytes=96 * 64)
+    found = frame_map.map_packets(SourceFile(clips / name), 40, picture_bytes=96 * 64)
     assert (found is None) is (name in NOT_TOLD_BY_PACKETS)
     if found is not None:
         assert (found.stop, found.is_complete) == (NUM_FRAMES, True)
@@ -114,7 +115,7 @@ def test_packets_are_read_as_far_as_needed(
     long_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_map, "PACKETS_AHEAD", 100)
-    found = frame_map.map_packets(long_clip, 200, picture_bytes=96 * 64)
+    found = frame_map.map_packets(SourceFile(long_clip), 200, picture_bytes=96 * 64)
     assert found is not None
     assert 200 < found.stop < 300
     assert not found.is_complete
