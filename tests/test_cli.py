@@ -61,6 +61,14 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return line.removeprefix("error: ")
 
 
+def test_a_file_that_is_optional_may_be_blank(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = options(f"input_video={clip}", "mask_prompts=", "preview=true")
+    assert main(["predict", *inputs, "-o", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/preview_00000.png\n"
+
+
 def test_predict_prints_the_paths_and_keeps_the_rest_out_of_the_way(
     clip: Path, tmp_path: Path
 ) -> None:

@@ -149,6 +149,8 @@ def _placed(prompt: StatedPrompt, info: VideoInfo) -> StatedPrompt:
     elif isinstance(prompt.value, Box):
         prompt = replace(prompt, value=clipped(prompt.value, prompt.place, info))
     frame_index = fitted_frame(prompt.frame_index, prompt.frame_place, info)
+    if frame_index == prompt.frame_index:  # for most; a copy takes longer than all the rest
+        return prompt
     return replace(prompt, frame_index=frame_index)
 
 
