@@ -21,7 +21,7 @@ from sam_video.errors import VideoError, one_line
 from sam_video.limits import MAX_STALL_SECONDS
 from sam_video.workers.patience import Patience
 from sam_video.workers.threads import POLL_SECONDS, wait_until_ready
-from sam_video.writers.atomic_files import partial_path
+from sam_video.writers.atomic_files import partial_path, public_name
 
 ENCODERS = ("libx264", "libvpx-vp9")
 """What the ffmpeg program must have, by its own names."""
@@ -137,10 +137,11 @@ class VideoEncoder:
         pixel_aspect: Fraction = Fraction(1),
         has_alpha: bool = False,
     ) -> None:
+        self._name = public_name(path)
         limit = MAX_SIDE_PX["libvpx-vp9" if has_alpha else "libx264"]
         if max(width, height) > limit:
             raise VideoError(
-                f"{path.name!r} holds at most {limit} pixels a side, and frames have"
+                f"{self._name!r} holds at most {limit} pixels a side, and frames have"
                 f" {width}x{height}; expected images, with output_format png"
             )
         self._program = find_ffmpeg()
@@ -264,7 +265,7 @@ class VideoEncoder:
         self._process.kill()
         self._process.wait()
         raise VideoError(
-            f"{self._path.name!r} cannot be encoded: ffmpeg gets no further;"
+            f"{self._name!r} cannot be encoded: ffmpeg gets no further;"
             f" expected progress within {MAX_STALL_SECONDS} seconds"
         )
 
@@ -275,9 +276,9 @@ class VideoEncoder:
         self._log.seek(0)
         # What comes first is the cause; the rest is how the parts of ffmpeg took it.
         cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
-        cause = cause.replace(f"file:{self._partial}", self._path.name)
+        cause = cause.replace(f"file:{self._partial}", self._name)
         reason = cause or f"ffmpeg ended with status {self._process.returncode}"
-        raise VideoError(f"{self._path.name!r} cannot be encoded: {one_line(reason)}") from None
+        raise VideoError(f"{self._name!r} cannot be encoded: {one_line(reason)}") from None
 
 
 def _pad_to_even(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
