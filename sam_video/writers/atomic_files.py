@@ -1,7 +1,7 @@
 """Files that have their names only once they are complete."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -11,12 +11,29 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def public_name(path: Path) -> str:
+    """Return the name of the file that a hidden one beside it becomes a part of, for messages."""
+    return path.name[1:].rpartition(".")[0] if path.name.startswith(".") else path.name
+
+
+@contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Let an error of the system that names no file, such as a full disk, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
     partial = partial_path(path)
     try:
-        yield partial
+        with errors_naming(path):
+            yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -43,14 +60,19 @@ class AtomicFile:
 
     def finish(self) -> Path:
         """Close the file, give it its name, and return that."""
-        self.file.close()
+        with errors_naming(self._path):
+            self.file.close()
         self._partial.replace(self._path)
         return self._path
 
     def close(self) -> None:
         """Remove the file if it is not finished."""
         if self._file is not None:
-            try:
-                self._file.close()
-            finally:
-                self._partial.unlink(missing_ok=True)
+            discard(self._file)
+            self._partial.unlink(missing_ok=True)
+
+
+def discard(file: IO[bytes]) -> None:
+    """Close a file that nobody wants, also where a full disk does not take the rest of it."""
+    with suppress(OSError):
+        file.close()

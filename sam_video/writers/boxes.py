@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from sam_video.types import BoolMask, MaskFrame
-from sam_video.writers.atomic_files import AtomicFile
+from sam_video.writers.atomic_files import AtomicFile, errors_naming
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -23,7 +23,8 @@ class BoxWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._output = AtomicFile(folder / "boxes.json")
+        self._path = folder / "boxes.json"
+        self._output = AtomicFile(self._path)
         self._separator = b"{\n"
 
     def prepare(self, masks: MaskFrame) -> Step:
@@ -32,13 +33,15 @@ class BoxWriter:
         return partial(self._write, key + b": " + json_bytes(_entries(masks)))
 
     def _write(self, member: bytes) -> list[Path]:
-        self._output.file.write(self._separator + member)
+        with errors_naming(self._path):
+            self._output.file.write(self._separator + member)
         self._separator = b",\n"
         return []
 
     def finish(self) -> list[Path]:
         """Complete the file and return its path."""
-        self._output.file.write(b"{}\n" if self._separator == b"{\n" else b"\n}\n")
+        with errors_naming(self._path):
+            self._output.file.write(b"{}\n" if self._separator == b"{\n" else b"\n}\n")
         return [self._output.finish()]
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sam_video import rle
 from sam_video.types import BoolMask, MaskFrame, ObjectMask, VideoInfo
-from sam_video.writers.atomic_files import atomic_path
+from sam_video.writers.atomic_files import atomic_path, discard, errors_naming
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -35,7 +35,8 @@ class CocoWriter:
         return partial(self._write, json_bytes(_frame_entry(masks)), names)
 
     def _write(self, entry: bytes, names: dict[int, str]) -> list[Path]:
-        self._frames.write(b",\n" + entry if self._num_frames else entry)
+        with errors_naming(self._path):
+            self._frames.write(b",\n" + entry if self._num_frames else entry)
         self._num_frames += 1
         self._id_of |= names
         return []
@@ -44,8 +45,8 @@ class CocoWriter:
         """Put the head and the frames together and return the file's path."""
         video = video_entry(self._info, self._num_frames)
         objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
-        self._frames.seek(0)
         with atomic_path(self._path) as path, path.open("wb") as file:
+            self._frames.seek(0)
             file.write(b'{"video": %b,\n' % json_bytes(video))
             file.write(b'"objects": %b,\n"frames": [\n' % json_bytes(objects))
             shutil.copyfileobj(self._frames, file)
@@ -54,7 +55,7 @@ class CocoWriter:
 
     def close(self) -> None:
         """Forget the frames."""
-        self._frames.close()
+        discard(self._frames)
 
 
 def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from av.packet import Packet
 
 from sam_video.errors import VideoError
 from sam_video.types import SAMPLE_RATE, Samples
+from sam_video.writers.atomic_files import public_name
 
 BIT_RATE = 160_000
 """Bits per second of the sound."""
@@ -35,7 +36,7 @@ def add_sound(pictures: Path, sound: Iterator[Samples], target: Path) -> None:
     try:
         _join(pictures, heard, target)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{target.name!r} cannot be written: {error.strerror}") from None
+        raise VideoError(f"{public_name(target)!r} cannot be written: {error.strerror}") from None
 
 
 def _join(pictures: Path, sound: Iterator[Samples] | None, target: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from sam_video.errors import RequestError
+from sam_video.writers.atomic_files import public_name
 
 PREFIX = ".sam_video_"
 _PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{16}")
@@ -109,7 +110,7 @@ class OutputFolder:
             if error.filename is None and error.errno in _DISK_ERRORS:
                 name = ""
             elif _is_in(error.filename, self.private):
-                name = Path(os.fsdecode(error.filename)).name
+                name = public_name(Path(os.fsdecode(error.filename)))
             else:
                 raise
             raise OSError(error.errno, error.strerror, str(self.path / name)) from error

@@ -37,7 +37,7 @@ class OverlayWriter:
     ) -> None:
         rate = Fraction(video_fps) or info.peak_rate or info.frame_rate
         self._path = folder / "overlay.mp4"
-        self._silent = folder / ".overlay.silent.mp4"
+        self._silent = folder / ".overlay.mp4.silent"
         self._read_sound = read_sound
         self._timeline = Timeline(info.frame_rate, rate)
         self._slot = 0

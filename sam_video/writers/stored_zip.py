@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from sam_video.writers.atomic_files import discard
+
 _MEMBER = struct.Struct("<4s5H3I2H")
 _DIRECTORY_ENTRY = struct.Struct("<4s6H3I5H2I")
 _OFFSET_64 = struct.Struct("<2HQ")
@@ -82,4 +84,4 @@ class StoredZip:
 
     def close(self) -> None:
         """Forget the directory; the file stays as it is."""
-        self._directory.close()
+        discard(self._directory)

@@ -6,6 +6,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.errors import VideoError, one_line
+from sam_video.limits import MAX_STALL_SECONDS
+from sam_video.workers.patience import Patience
 from sam_video.workers.threads import POLL_SECONDS, wait_until_ready
-from sam_video.writers.atomic_files import partial_path
+from sam_video.writers.atomic_files import partial_path, public_name
 
 ENCODERS = ("libx264", "libvpx-vp9")
 """What the ffmpeg program must have, by its own names."""
@@ -28,6 +31,9 @@ PLACEHOLDER = "file:output"
 
 LAST_WORDS_SECONDS = 5
 """How long a program that closed its input may take to say why."""
+
+MAX_SIDE_PX = {"libx264": 16384, "libvpx-vp9": 16383}
+"""Largest width or height; the library of VP9 that Debian and browsers have takes no more."""
 
 MAX_SAR_TERM = 65535
 """H.264 has 16 bits for either term of a pixel's aspect ratio."""
@@ -69,10 +75,8 @@ def find_ffmpeg() -> str:
     """
     system = shutil.which("ffmpeg")
     if system is not None:
-        listing = subprocess.run(
-            [system, "-hide_banner", "-encoders"], capture_output=True, check=False, text=True
-        )
-        if all(name in listing.stdout for name in ENCODERS):
+        listing = _encoders_of(system)
+        if all(name in listing for name in ENCODERS):
             return system
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
@@ -81,6 +85,24 @@ def find_ffmpeg() -> str:
             f"no ffmpeg program with {' and '.join(ENCODERS)} is installed;"
             " install ffmpeg or imageio-ffmpeg"
         ) from None
+
+
+def _encoders_of(program: str) -> str:
+    """Return what a program says that it encodes: nothing if it does not run, or hangs."""
+    with tempfile.TemporaryFile() as output, suppress(OSError, subprocess.TimeoutExpired):
+        command = [program, "-hide_banner", "-encoders"]
+        silent = subprocess.DEVNULL
+        subprocess.run(
+            command,
+            stdin=silent,
+            stdout=output,
+            stderr=silent,
+            check=False,
+            timeout=int(MAX_STALL_SECONDS),
+        )
+        output.seek(0)
+        return output.read().decode(errors="replace")
+    return ""
 
 
 class VideoEncoder:
@@ -102,7 +124,7 @@ class VideoEncoder:
         has_alpha: Whether images have a fourth channel, 0 where they are transparent.
 
     Raises:
-        VideoError: There is no ffmpeg program.
+        VideoError: The images are larger than the format takes, or there is no ffmpeg program.
     """
 
     def __init__(
@@ -115,6 +137,13 @@ class VideoEncoder:
         pixel_aspect: Fraction = Fraction(1),
         has_alpha: bool = False,
     ) -> None:
+        self._name = public_name(path)
+        limit = MAX_SIDE_PX["libvpx-vp9" if has_alpha else "libx264"]
+        if max(width, height) > limit:
+            raise VideoError(
+                f"{self._name!r} holds at most {limit} pixels a side, and frames have"
+                f" {width}x{height}; expected images, with output_format png"
+            )
         self._program = find_ffmpeg()
         self._path = path
         self._partial = partial_path(path)
@@ -157,10 +186,13 @@ class VideoEncoder:
         """
         assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
         rest = np.ascontiguousarray(_pad_to_even(image)).data.cast("B")
+        patience = Patience(self._process.pid, self._partial)
         while rest:
-            wait_until_ready(self._pipe.fileno(), select.POLLOUT)
+            if not wait_until_ready(self._pipe.fileno(), select.POLLOUT, patience.is_over):
+                self._fail_stalled()
             try:
                 rest = rest[os.write(self._pipe.fileno(), rest) :]
+                patience.restart()
             except BlockingIOError:
                 continue
             except BrokenPipeError:
@@ -173,8 +205,10 @@ class VideoEncoder:
             VideoError: The program failed, for example because the disk is full.
         """
         self._pipe.close()
+        patience = Patience(self._process.pid, self._partial)
         while not self._has_ended_within(POLL_SECONDS):
-            pass
+            if patience.is_over():
+                self._fail_stalled()
         if self._process.returncode != 0:
             self._fail()
         self._partial.replace(self._path)
@@ -227,6 +261,14 @@ class VideoEncoder:
             return False
         return True
 
+    def _fail_stalled(self) -> NoReturn:
+        self._process.kill()
+        self._process.wait()
+        raise VideoError(
+            f"{self._name!r} cannot be encoded: ffmpeg gets no further;"
+            f" expected progress within {MAX_STALL_SECONDS} seconds"
+        )
+
     def _fail(self) -> NoReturn:
         if not self._has_ended_within(LAST_WORDS_SECONDS):
             self._process.kill()
@@ -234,8 +276,9 @@ class VideoEncoder:
         self._log.seek(0)
         # What comes first is the cause; the rest is how the parts of ffmpeg took it.
         cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
+        cause = cause.replace(f"file:{self._partial}", self._name)
         reason = cause or f"ffmpeg ended with status {self._process.returncode}"
-        raise VideoError(f"{self._path.name!r} cannot be encoded: {one_line(reason)}") from None
+        raise VideoError(f"{self._name!r} cannot be encoded: {one_line(reason)}") from None
 
 
 def _pad_to_even(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

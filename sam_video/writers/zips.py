@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import MaskFrame, ObjectMask
-from sam_video.writers.atomic_files import AtomicFile
+from sam_video.writers.atomic_files import AtomicFile, errors_naming
 from sam_video.writers.filenames import FileNames
 from sam_video.writers.pictures import encode_picture, mask_picture
 from sam_video.writers.sink import Step
@@ -40,7 +40,7 @@ class ObjectZipWriter:
     """
 
     def __init__(self, path: Path, image_of: Callable[[ObjectMask], npt.NDArray[np.uint8]]) -> None:
-        self._folder = path.parent
+        self._path = path
         self._output = AtomicFile(path)
         self._image_of = image_of
         self._names = FileNames()
@@ -48,7 +48,7 @@ class ObjectZipWriter:
     @cached_property
     def _archive(self) -> StoredZip:
         """The archive, begun with its first use."""
-        return StoredZip(self._output.file, self._folder)
+        return StoredZip(self._output.file, self._path.parent)
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode the images of one frame; the zip is not complete before `finish`."""
@@ -56,13 +56,15 @@ class ObjectZipWriter:
         return partial(self._write, masks.frame.index, images)
 
     def _write(self, index: int, images: dict[str, bytes]) -> list[Path]:
-        for object_id, data in images.items():
-            self._archive.add(f"{index}_{self._names.of(object_id)}.png", data)
+        with errors_naming(self._path):
+            for object_id, data in images.items():
+                self._archive.add(f"{index}_{self._names.of(object_id)}.png", data)
         return []
 
     def finish(self) -> list[Path]:
         """Complete the zip and return its path."""
-        self._archive.finish()
+        with errors_naming(self._path):
+            self._archive.finish()
         return [self._output.finish()]
 
     def close(self) -> None:

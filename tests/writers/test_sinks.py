@@ -1,6 +1,7 @@
 """What all sinks have in common: complete files or none, and memory that stays flat."""
 
 import gc
+import resource
 import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,7 @@ import pytest
 
 from sam_video.writers.boxes import BoxWriter
 from sam_video.writers.for_request import rle_writer
+from sam_video.writers.output_folder import OutputFolder
 from sam_video.writers.sink import Sink
 from sam_video.writers.zips import confidence_zip, mask_zip
 from tests.mask_frames import INFO, disc, mask_frame, moving_discs, write_all
@@ -120,3 +122,25 @@ def test_frames_without_objects_and_no_frames_at_all_are_written(
     for frames in ([mask_frame(0, {}), mask_frame(1, {})], []):
         paths = write_all(make_sink(tmp_path), frames)
         assert all(path.stat().st_size > 0 for path in paths)
+
+
+@pytest.mark.parametrize("make_sink", [images, *EXTRA_SINKS])
+def test_a_full_disk_fails_and_names_the_file_as_it_is_called_in_the_end(
+    tmp_path: Path, make_sink: Callable[[Path], Sink]
+) -> None:
+    (expected, *_) = write_all(make_sink(tmp_path), moving_discs(1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    output = OutputFolder(tmp_path)
+    with (
+        pytest.raises(OSError, match=r"^\[Errno 27\] File too large") as caught,
+        output,
+        output.errors_named(),
+    ):
+        output.open([])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        try:
+            write_all(make_sink(output.private), moving_discs(300))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(expected)
+    assert list(tmp_path.iterdir()) == [expected]

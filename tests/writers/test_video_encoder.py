@@ -18,6 +18,7 @@ import pytest
 from av.video.stream import VideoStream
 
 from sam_video.errors import VideoError
+from sam_video.limits import MAX_STALL_SECONDS
 from sam_video.types import RGBImage
 from sam_video.video.source import open_video
 from sam_video.writers.video_encoder import VideoEncoder, find_ffmpeg
@@ -294,6 +295,46 @@ def test_a_program_that_dies_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("num_images", [1, 50], ids=["at the end", "while it takes images"])
+def test_a_program_that_hangs_is_killed_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_images: int
+) -> None:
+    monkeypatch.setenv(MAX_STALL_SECONDS.variable, "1")
+    message = (
+        "^'a.mp4' cannot be encoded: ffmpeg gets no further;"
+        r" expected progress within 1 \(SAM_VIDEO_MAX_STALL_SECONDS\) seconds$"
+    )
+    video = VideoEncoder(tmp_path / "a.mp4", width=96, height=64, frame_rate=RATE)
+    with pytest.raises(VideoError, match=message), closing(video):
+        os.kill(video._process.pid, signal.SIGSTOP)
+        for image in draw(num_images):
+            video.write(image)
+        video.finish()
+    assert video._process.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "has_alpha", "limit"),
+    [((16385, 2), False, 16384), ((2, 16385), False, 16384), ((16384, 2), True, 16383)],
+)
+def test_larger_images_than_the_format_takes_fail_before_any_is_written(
+    tmp_path: Path, size: tuple[int, int], has_alpha: bool, limit: int
+) -> None:
+    width, height = size
+    with pytest.raises(VideoError, match=f"'a' holds at most {limit} .* {width}x{height}; expect"):
+        VideoEncoder(
+            tmp_path / "a", width=width, height=height, frame_rate=RATE, has_alpha=has_alpha
+        )
+
+
+@pytest.mark.parametrize(("width", "num_channels"), [(16384, 3), (16383, 4)])
+def test_the_largest_images_are_encoded(tmp_path: Path, width: int, num_channels: int) -> None:
+    encode(tmp_path / "a", [np.zeros((2, width, num_channels), np.uint8)])
+    with stream_of(tmp_path / "a") as stream:
+        assert stream.width == 16384
+
+
 def test_a_missing_folder_fails(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"^'a.mp4' cannot be encoded: .*No such file"):
         encode(tmp_path / "missing" / "a.mp4", draw())
@@ -333,6 +374,28 @@ def test_the_systems_program_is_used_if_it_has_all_encoders(
     for missing, another in (("libx264", "libopenh264"), ("libvpx-vp9", "vp9_vaapi")):
         install(both.replace(missing, another))
         assert find_ffmpeg() not in (program, "ffmpeg")
+    find_ffmpeg.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"#!/bin/sh\nexec sleep 100", id="hangs"),
+        pytest.param(b"#!/nowhere\n", id="cannot be executed"),
+        pytest.param(b"#!/bin/sh\nprintf '\\377libx264'", id="prints no text"),
+        pytest.param(b"#!/bin/sh\ncat", id="reads its input"),
+    ],
+)
+def test_a_system_program_that_is_of_no_use_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_bytes(content)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv(MAX_STALL_SECONDS.variable, "1")
+    find_ffmpeg.cache_clear()
+    assert find_ffmpeg() != str(program)
     find_ffmpeg.cache_clear()
 
 
