@@ -27,7 +27,6 @@ _SHORTAGE = re.compile(
     "start new thread|allocate memory|not enough memory|create a primitive|failed to map"
 )
 """How PyTorch and its libraries say that memory has run out, where they raise no `MemoryError`."""
-_MAX_FRAMES = 10_000_000  # that `info` counts: more than four days at 24 frames per second
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
     info = commands.add_parser("info", help="say what is known of a video or an image")
     info.add_argument("file", type=Path)
+    info.add_argument(
+        "--count", action="store_true", help="decode the whole file to count its frames exactly"
+    )
     info.set_defaults(run=_info)
     download = commands.add_parser(
         "download", help="download a checkpoint where it is missing, and print its path"
@@ -167,17 +169,16 @@ def _info(arguments: argparse.Namespace) -> None:
 
     with FileReader() as reader:
         source = reader.open_video(arguments.file)
-        info = source.info
-        num_frames = info.num_frames
-        if num_frames is None:
-            num_frames = source.count_frames(_MAX_FRAMES)
+        info, num_frames, about = source.info, source.info.num_frames, "about "
+        if num_frames is None or info.is_still or arguments.count:
+            num_frames, about = source.count_exactly(), ""
     print(f"kind: {'still image' if info.is_still else 'video'}")
     print(f"size: {info.width}x{info.height}")
     print(f"pixel_aspect: {info.pixel_aspect}")
-    print(f"frames: {num_frames}")
+    print(f"frames: {about}{num_frames}")
     if not info.is_still:
         print(f"frame_rate: {info.frame_rate}")
-        print(f"duration_seconds: {float(num_frames / info.frame_rate):.3f}")
+        print(f"duration_seconds: {about}{float(num_frames / info.frame_rate):.3f}")
 
 
 def _download(arguments: argparse.Namespace) -> None:

@@ -156,4 +156,6 @@ def _convert(name: str, text: str, target: Any) -> Any:
             return int(text)
         except ValueError:
             raise RequestError(f"{name} is {text[:80]!r}; expected a whole number") from None
-    return text if target is str else Path(text)
+    if target is str:
+        return text
+    return Path(text) if text.strip() or target is Path else None

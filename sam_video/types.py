@@ -4,14 +4,19 @@ Arrays are NumPy, RGB, channels last. Coordinates are pixels of the frame as it 
 rotation), origin top left. Nothing here knows of files or of tensors.
 """
 
+import math
+import reprlib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from sam_video.errors import PromptError, one_line
 
 RGBImage = npt.NDArray[np.uint8]
 """`(H, W, 3)` uint8, RGB."""
@@ -34,7 +39,11 @@ Timer = Callable[[], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A point that belongs to an object, or does not."""
+    """A point that belongs to an object, or does not.
+
+    Raises:
+        PromptError: A coordinate is no finite number, or the label neither 1 nor 0.
+    """
 
     x: float
     """Pixels from the left edge."""
@@ -43,20 +52,41 @@ class Click:
     label: int = 1
     """1 foreground, 0 background."""
 
+    def __post_init__(self) -> None:
+        _check_finite("Click.x", self.x)
+        _check_finite("Click.y", self.y)
+        if type(self.label) is not int or not 0 <= self.label <= 1:
+            object.__setattr__(self, "label", _label(self.label))
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle around an object, half-open: it ends before column `x1` and row `y1`."""
+    """A rectangle around an object, half-open: it ends before column `x1` and row `y1`.
+
+    Raises:
+        PromptError: A coordinate is no finite number, or the rectangle has no inside.
+    """
 
     x0: float
     y0: float
     x1: float
     y1: float
 
+    def __post_init__(self) -> None:
+        for name in ("x0", "y0", "x1", "y1"):
+            _check_finite(f"Box.{name}", getattr(self, name))
+        if not (self.x0 < self.x1 and self.y0 < self.y1):
+            raise PromptError(f"{self!r} is empty; expected x0 < x1 and y0 < y1")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectPrompt:
-    """Everything the caller says of one object on one frame: one call of the prompt encoder."""
+    """Everything the caller says of one object on one frame: one call of the prompt encoder.
+
+    Raises:
+        PromptError: It says nothing, holds a mask beside something else, or a field is not of its
+            type.
+    """
 
     object_id: str
     """The caller's name for the object."""
@@ -68,6 +98,27 @@ class ObjectPrompt:
     """May be combined with clicks."""
     mask: BoolMask | None = None
     """`(H, W)` bool of the frame's size; stands alone, without clicks or a box."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.object_id, str):
+            raise _not_accepted("ObjectPrompt.object_id", self.object_id, "a text")
+        if not isinstance(self.frame_index, Integral) or self.frame_index < 0:
+            expected = "a whole number from 0 up"
+            raise _not_accepted("ObjectPrompt.frame_index", self.frame_index, expected)
+        object.__setattr__(self, "frame_index", int(self.frame_index))
+        object.__setattr__(self, "clicks", _clicks(self.clicks))
+        if self.box is not None and not isinstance(self.box, Box):
+            raise _not_accepted("ObjectPrompt.box", self.box, "a Box")
+        if self.mask is not None:
+            _check_mask(self.mask)
+            if self.clicks or self.box is not None:
+                raise PromptError(
+                    "ObjectPrompt.mask stands beside clicks or a box;"
+                    " expected a mask alone, or clicks and a box"
+                )
+        elif not self.clicks and self.box is None:
+            shown = f"ObjectPrompt({self.object_id[:80]!r}, {self.frame_index})"
+            raise PromptError(f"{shown} is empty; expected clicks, a box or a mask")
 
     @property
     def is_positive(self) -> bool:
@@ -95,6 +146,8 @@ class VideoInfo:
     """Width of a pixel divided by its height, as shown; frames are not stretched by it."""
     is_still: bool = False
     """A still image: a video of exactly one frame, whatever index it is asked for."""
+    peak_rate: Fraction | None = None
+    """Frames per second where they are closest to each other; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,20 +173,20 @@ class FrameSource(Protocol):
         """Size and rate; the same for every frame."""
         ...
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
         ...
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         ...
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
         ...
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
+        """Return how many frames there are, up to `limit`."""
         ...
 
 
@@ -191,3 +244,41 @@ class Span:
     def end(self) -> float:
         """Seconds from the start of the video that shows it."""
         return self.start + self.source_end - self.source_start
+
+
+def _check_finite(field: str, value: Any) -> None:
+    try:
+        is_finite = math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        is_finite = False
+    if not is_finite:
+        raise _not_accepted(field, value, "a finite number")
+
+
+def _label(value: Any) -> int:
+    """Return a label of another whole type, such as bool or NumPy's, as an int."""
+    if not isinstance(value, Integral | np.bool_) or value not in (0, 1):
+        raise _not_accepted("Click.label", value, "1 (foreground) or 0 (background)")
+    return int(value)
+
+
+def _clicks(value: Any) -> tuple[Click, ...]:
+    clicks = tuple(value) if isinstance(value, tuple | list) else (value,)
+    for position, click in enumerate(clicks):
+        if not isinstance(click, Click):
+            raise _not_accepted(f"ObjectPrompt.clicks[{position}]", click, "a Click")
+    return clicks
+
+
+def _check_mask(value: Any) -> None:
+    if not isinstance(value, np.ndarray) or value.dtype != np.bool_ or value.ndim != 2:
+        raise _not_accepted("ObjectPrompt.mask", value, "a bool array of shape (height, width)")
+    if not value.any():
+        raise PromptError("ObjectPrompt.mask has no pixel; expected at least one that is True")
+
+
+def _not_accepted(field: str, value: Any, expected: str) -> PromptError:
+    shown = one_line(reprlib.repr(value))
+    if isinstance(value, np.ndarray):
+        shown = f"a {value.dtype} array of shape {value.shape}"
+    return PromptError(f"{field} is {shown}; expected {expected}")

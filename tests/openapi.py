@@ -15,7 +15,6 @@ PREDICT = Path(__file__).parents[1] / "predict.py"
 
 _TYPES: dict[str, dict[str, Any]] = {
     "Path": {"type": "string", "format": "uri"},
-    "Path | None": {"type": "string", "format": "uri", "nullable": True},
     "str": {"type": "string"},
     "int": {"type": "integer"},
     "bool": {"type": "boolean"},
@@ -107,8 +106,10 @@ def write_schema(project: Path) -> None:
 def _property(field: InputField, order: int) -> dict[str, Any]:
     options = field.options
     described: dict[str, Any] = {"description": options["description"], "x-order": order}
-    if options.get("default") is not None:
+    if "default" in options:  # which may be null
         described["default"] = options["default"]
+    if "accept" in options:
+        described["x-cog-accept"] = options["accept"]
     if "choices" in options:
         return described | {"allOf": [{"$ref": f"#/components/schemas/{field.name}"}]}
     described |= {key: options[name] for name, key in _RANGE_KEYS.items() if name in options}

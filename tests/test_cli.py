@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 
 from sam_video.cli import main
-from tests.clips import draw_clip
+from tests.clips import draw_clip, draw_frame
 from tests.cog_server import wait_for
 from tests.processes import children, is_running
 
@@ -58,6 +59,14 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     (line,) = printed.err.splitlines()
     assert line.startswith("error: ")
     return line.removeprefix("error: ")
+
+
+def test_a_file_that_is_optional_may_be_blank(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = options(f"input_video={clip}", "mask_prompts=", "preview=true")
+    assert main(["predict", *inputs, "-o", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/preview_00000.png\n"
 
 
 def test_predict_prints_the_paths_and_keeps_the_rest_out_of_the_way(
@@ -326,10 +335,27 @@ def test_info_says_what_is_known_of_a_video(clip: Path, capsys: pytest.CaptureFi
         "kind: video",
         "size: 96x64",
         "pixel_aspect: 1",
-        "frames: 4",
+        "frames: about 4",
         "frame_rate: 24",
-        "duration_seconds: 0.167",
+        "duration_seconds: about 0.167",
     ]
+
+
+def test_info_counts_the_frames_of_a_file_whose_header_states_too_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(path, "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for index in range(9):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw_frame(index)[0])))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert main(["info", str(path)]) == 0
+    assert "frames: about 9" in capsys.readouterr().out.splitlines()
+    assert main(["info", "--count", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] in {f"frames: {number}" for number in range(1, 7)}
 
 
 def test_info_counts_the_frames_that_the_header_does_not(

@@ -1,6 +1,7 @@
 """Inputs that real clients of hosted services send, and what each of them counts on.
 
-Those of `meta/sam-2-video` are sent as they are, those of the others as the README translates them.
+Those of `meta/sam-2-video` are sent as they are, those of the others as docs/services.md
+translates them.
 
 The inputs lie beside the repository and not in it; without them, nothing here runs. What is
 expected is kept here, by the `source` that names a case.

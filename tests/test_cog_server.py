@@ -103,6 +103,20 @@ def test_masks_may_come_in_a_zip_and_go_out_in_one(server: CogServer, clip: str)
     assert (found & given).sum() > 0.7 * (found | given).sum()
 
 
+def test_a_client_may_send_the_defaults_of_the_schema(server: CogServer, clip: str) -> None:
+    schemas = server.call("GET", "/openapi.json")[1]["components"]["schemas"]
+    properties = schemas["Input"]["properties"]
+    defaults = {name: item["default"] for name, item in properties.items() if "default" in item}
+    assert "mask_prompts" in defaults
+    given = {"input_video": clip, "click_coordinates": ON_DISC, "model": "pocket"}
+    assert len(succeeded(server.predict(**(defaults | given)))["output"]) == 4
+
+
+def test_a_preview_without_clicks_shows_where_to_click(server: CogServer, clip: str) -> None:
+    (uri,) = succeeded(server.predict(input_video=clip, preview=True))["output"]
+    assert Image.open(BytesIO(content_of(uri, "image/png"))).size == (96, 64)
+
+
 def test_the_same_input_gives_the_same_bytes(server: CogServer, clip: str) -> None:
     first, second = (
         succeeded(server.predict(input_video=clip, click_coordinates=ON_DISC)) for _ in range(2)

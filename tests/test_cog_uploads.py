@@ -11,6 +11,7 @@ import pytest
 
 from tests.clips import draw_clip
 from tests.cog_server import CogServer, data_uri, running_server, wait_for
+from tests.openapi import PREDICT, read_inputs
 from tests.predictor import predict
 from tests.upload_server import UploadServer, upload_server
 
@@ -75,6 +76,21 @@ def test_every_file_arrives_once_and_whole_under_its_own_name(
     for upload in uploads:
         assert upload.media_type == MEDIA_TYPES[Path(upload.name).suffix]
     assert sorted(prediction["output"]) == [f"{storage.url}{name}" for name in sorted(expected)]
+
+
+def test_files_are_listed_in_the_order_in_which_their_uploads_end(
+    server: CogServer, storage: UploadServer, clip: Path
+) -> None:
+    # Cog does so with lists too. Where this fails it has changed, and the form may promise more.
+    storage.held = "output_video.mp4"
+    inputs = {"click_coordinates": ON_DISC, "output_video": True, "output_rle": True}
+    prediction = server.predict(input_video=video_uri(clip), **inputs)[1]
+    storage.held = ""
+    names = [url.removeprefix(storage.url) for url in prediction["output"]]
+    assert names == ["rle.json", "output_video.mp4"]
+    for field in read_inputs(PREDICT.read_text()):
+        if field.name in {"output_video", "output_rle"}:
+            assert "name" in field.options["description"]
 
 
 def test_any_names_of_objects_make_files_of_their_own(

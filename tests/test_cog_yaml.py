@@ -123,6 +123,12 @@ def test_the_image_has_the_same_sam2_as_the_makefile() -> None:
     assert installed == pin.findall((ROOT / "Makefile").read_text())
 
 
+def test_packages_can_be_installed_into_a_python_that_is_externally_managed() -> None:
+    commands = [command for command in COG["build"]["run"] if "pip install" in command]
+    assert commands
+    assert all("--break-system-packages" in command for command in commands)
+
+
 def test_the_image_has_the_cog_that_the_tests_run() -> None:
     assert f"cog=={COG['build']['sdk_version']}" in PROJECT["optional-dependencies"]["dev"]
 
@@ -147,6 +153,7 @@ def test_the_image_has_the_default_checkpoint_where_it_is_looked_for() -> None:
         (".cog/tmp/build/requirements.txt", False),  # Cog's own, which the build copies
         ("tests/test_predict.py", True),
         (".venv/bin/python", True),
+        (".hypothesis/examples/0/1", True),
         ("out/frame_00000.webp", True),
         ("sam_video/__pycache__/cli.pyc", True),
     ],

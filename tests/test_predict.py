@@ -10,6 +10,7 @@ import coglet
 import pytest
 from cog._adt import OutputKind, PrimitiveType
 from cog._inspector import create_predictor
+from jsonschema import validate
 from PIL import Image
 
 from predict import Predictor
@@ -21,10 +22,9 @@ from tests.openapi import PREDICT, openapi_schema, predict_method, read_inputs
 from tests.predictor import predict, predictor, start
 
 SOURCE = PREDICT.read_text()
-ANNOTATIONS = {"Path": Path, "Path | None": Path | None, "str": str, "int": int, "bool": bool}
+ANNOTATIONS = {"Path": Path, "str": str, "int": int, "bool": bool}
 PRIMITIVES = {
     Path: PrimitiveType.PATH,
-    Path | None: PrimitiveType.PATH,
     str: PrimitiveType.STRING,
     int: PrimitiveType.INTEGER,
     bool: PrimitiveType.BOOL,
@@ -52,13 +52,11 @@ def broken_rules(source: str) -> list[str]:
         annotation = argument.annotation and ast.unparse(argument.annotation)
         if annotation not in ANNOTATIONS:
             broken.append(f"{argument.arg}: its type")
-        is_optional = annotation == "Path | None"
-        rules = _broken_by_input(source, default, is_optional=is_optional)
-        broken += [f"{argument.arg}: {rule}" for rule in rules]
+        broken += [f"{argument.arg}: {rule}" for rule in _broken_by_input(source, default)]
     return broken
 
 
-def _broken_by_input(source: str, call: ast.expr, *, is_optional: bool) -> list[str]:
+def _broken_by_input(source: str, call: ast.expr) -> list[str]:
     if not isinstance(call, ast.Call) or ast.unparse(call.func) != "Input":
         return ["no call of Input"]
     if call.args:
@@ -67,7 +65,6 @@ def _broken_by_input(source: str, call: ast.expr, *, is_optional: bool) -> list[
         f"{word.arg} is not plain"
         for word in call.keywords
         if not _is_plain(source, word.value) or not _stands_alone(source, word)
-        if not (is_optional and ast.unparse(word) == "default=None")
     ]
     return broken + ["no description"] * ("description" not in {word.arg for word in call.keywords})
 
@@ -148,10 +145,11 @@ def test_predict_py_is_thin() -> None:
 def test_the_inputs_are_those_of_a_request() -> None:
     inputs = read_inputs(SOURCE)
     assert [(field.name, ANNOTATIONS[field.annotation]) for field in inputs] == [
-        (field.name, field.type) for field in fields(Request)
+        (field.name, Path if field.type == Path | None else field.type) for field in fields(Request)
     ]
+    # The schema's default of a file that is not given is a text, which a client may send back.
     assert {field.name: field.options.get("default", MISSING) for field in inputs} == {
-        field.name: field.default for field in fields(Request)
+        field.name: "" if field.default is None else field.default for field in fields(Request)
     }
 
 
@@ -176,8 +174,10 @@ def test_cog_sees_at_run_time_what_it_reads_in_the_text() -> None:
         seen = info.inputs[field.name]
         assert seen.type.primitive is PRIMITIVES[ANNOTATIONS[field.annotation]]
         assert seen.description == field.options["description"]
-        for name in ("default", "choices", "ge", "le"):
+        for name in ("choices", "ge", "le"):
             assert getattr(seen, name) == field.options.get(name), (field.name, name)
+        default = field.options.get("default")  # of which Cog makes a path, where it is for a file
+        assert seen.default == (Path() if field.name == "mask_prompts" else default), field.name
 
 
 def test_the_schema_lists_the_inputs_in_their_order() -> None:
@@ -186,6 +186,7 @@ def test_the_schema_lists_the_inputs_in_their_order() -> None:
     assert schemas["Input"]["required"] == ["input_video"]
     assert [item["x-order"] for item in properties.values()] == list(range(len(fields(Request))))
     assert properties["video_fps"]["maximum"] == 240
+    assert properties["input_video"]["x-cog-accept"] == "video/*,image/*"
     assert properties["mask_type"]["allOf"] == [{"$ref": "#/components/schemas/mask_type"}]
     assert schemas["mask_type"]["enum"] == list(request.MASK_TYPES)
 
@@ -207,10 +208,27 @@ def test_a_path_may_come_as_text(clip: Path) -> None:
     assert len(predict(input_video=str(clip), click_coordinates=ON_DISC)) == 3
 
 
+def test_every_default_is_one_that_the_schema_accepts() -> None:
+    schema = openapi_schema(SOURCE)
+    defaults = {
+        name: item["default"]
+        for name, item in schema["components"]["schemas"]["Input"]["properties"].items()
+        if "default" in item
+    }
+    validate(defaults | {"input_video": "a"}, {**schema, "$ref": "#/components/schemas/Input"})
+    assert len(defaults) == len(fields(Request)) - 1
+
+
 @pytest.mark.parametrize("text", ["", "missing.mp4", "file:///missing.mp4", "/"])
 def test_a_text_that_is_no_video_fails(text: str) -> None:
     with pytest.raises(VideoError, match=r"cannot be read|is a folder|is not a file"):
         predict(input_video=text, click_coordinates=ON_DISC)
+
+
+@pytest.mark.parametrize("nothing", ["", Path(), None], ids=repr)
+def test_a_default_for_a_zip_of_masks_is_none(clip: Path, nothing: Path | str | None) -> None:
+    (path,) = predict(input_video=clip, mask_prompts=nothing, preview=True)
+    assert path.name == "preview_00000.png"
 
 
 def test_files_stay_until_the_next_prediction_starts(clip: Path) -> None:

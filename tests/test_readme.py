@@ -1,6 +1,5 @@
 """The README tells the truth where a machine can tell."""
 
-import ast
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 
 from sam_video import request
-from sam_video.limits import LIMITS, Limit
 from sam_video.request import Request
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -32,6 +30,10 @@ def as_written(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 200
+
+
 def test_the_table_of_inputs_has_every_input_with_its_default() -> None:
     stated = [(name, default.strip('"')) for name, _, default in ROWS]
     assert stated == [(field.name, as_written(field.default)) for field in fields(Request)]
@@ -43,31 +45,7 @@ def test_the_table_of_inputs_has_every_choice(name: str, choices: tuple[str, ...
     assert tuple(kind.split(", ")) == choices
 
 
-def test_the_python_examples_are_short_and_use_names_that_exist() -> None:
-    import sam_video
-
+def test_the_python_examples_are_short() -> None:
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert examples
-    for example in examples:
-        assert len(example.splitlines()) <= 12
-        for node in ast.walk(ast.parse(example)):
-            if isinstance(node, ast.ImportFrom) and node.module == "sam_video":
-                assert all(hasattr(sam_video, alias.name) for alias in node.names)
-
-
-def test_the_files_that_are_linked_exist() -> None:
-    links = re.findall(r"\]\((?!http)(.+?)\)", README)
-    missing = [link for link in links if not (Path(__file__).parents[1] / link).exists()]
-    assert not missing
-
-
-def test_the_commands_use_inputs_that_exist() -> None:
-    names = {field.name for field in fields(Request)}
-    used = re.findall(r"-i (\w+)=", README)
-    assert used
-    assert set(used) <= names
-
-
-@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.variable)
-def test_the_table_of_limits_has_every_limit_with_its_default(limit: Limit) -> None:
-    assert f"| `{limit.variable}` | {limit.default} | {limit.meaning} |" in README
+    assert all(len(example.splitlines()) <= 12 for example in examples)

@@ -28,7 +28,7 @@ replicate = pytest.importorskip("replicate", reason="it comes with the extra `de
 pytest.importorskip("coglet", reason="Cog is not installed; it comes with the extra `dev`")
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
-README = (Path(__file__).parents[1] / "README.md").read_text()
+SERVICES = (Path(__file__).parents[1] / "docs" / "services.md").read_text()
 MODEL = "sam/video"
 VERSION = "sam/video:1"
 INPUTS = {"click_coordinates": "[11,19]", "output_format": "png"}
@@ -257,12 +257,12 @@ def test_javascript_aborts_a_prediction(
     assert api.wait_for_end(got["id"])["status"] == "canceled"
 
 
-# The README's examples
+# The examples of docs/services.md
 
 
 def examples(language: str, text: str) -> list[str]:
-    """Find the README's examples in a language that have a text in them."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """Find the page's examples in a language that have a text in them."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", SERVICES, re.DOTALL)
     return [block for block in blocks if text in block]
 
 
@@ -277,7 +277,7 @@ def home(api: ReplicateAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("command", examples("sh", "curl "))
-def test_the_requests_of_the_readme_succeed(api: ReplicateAPI, home: Path, command: str) -> None:
+def test_the_requests_of_the_page_succeed(api: ReplicateAPI, home: Path, command: str) -> None:
     file = api.create_file("video/mp4", (home / "clip.mp4").read_bytes())
     words = shlex.split(command.replace("https://example.com/clip.mp4", file["urls"]["get"]))
     request = json.loads(words[words.index("-d") + 1])
@@ -289,7 +289,7 @@ def test_the_requests_of_the_readme_succeed(api: ReplicateAPI, home: Path, comma
 
 
 @pytest.mark.parametrize("program", examples("python", "import replicate"))
-def test_the_programs_in_python_of_the_readme_run(home: Path, program: str) -> None:
+def test_the_programs_in_python_of_the_page_run(home: Path, program: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
@@ -299,7 +299,7 @@ def test_the_programs_in_python_of_the_readme_run(home: Path, program: str) -> N
 
 
 @pytest.mark.parametrize("program", examples("js", 'from "replicate"'))
-def test_the_programs_in_javascript_of_the_readme_run(
+def test_the_programs_in_javascript_of_the_page_run(
     api: ReplicateAPI, home: Path, scripts: Path, program: str
 ) -> None:
     (home / "node_modules").symlink_to(scripts / "node_modules")

@@ -1,5 +1,6 @@
 """Takes the files that Cog's server uploads, as Replicate's storage does."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.local_server import serving
+
+PATIENCE_SECONDS = 20.0
+"""For another upload to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,18 @@ class UploadServer:
     url: str = ""
     uploads: list[Upload] = field(default_factory=list)
     """In the order of their arrival."""
+    held: str = ""
+    """The name of a file whose upload ends after that of another one."""
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    def add(self, upload: Upload) -> None:
+        """Take a file; return when its upload may end."""
+        with self.arrived:
+            count = len(self.uploads)
+            if upload.name == self.held:
+                self.arrived.wait_for(lambda: len(self.uploads) > count, PATIENCE_SECONDS)
+            self.uploads.append(upload)
+            self.arrived.notify_all()
 
     def of(self, prediction_id: str) -> list[Upload]:
         """Return the files of a prediction."""
@@ -47,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             upload = Upload(
                 self.headers["X-Prediction-Id"], name, self.headers["Content-Type"], content
             )
-            self.storage.uploads.append(upload)
+            self.storage.add(upload)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

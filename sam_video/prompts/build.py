@@ -5,7 +5,6 @@ request's prompt fields before the model runs: there what shows in a field alone
 only against the video or beside other fields.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,16 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from sam_video.errors import PromptError, frame_outside_error
-from sam_video.limits import MAX_OBJECTS, MAX_PROMPTS
+from sam_video.errors import PromptError
+from sam_video.limits import MAX_PROMPTS
+from sam_video.prompts.fit import (
+    check_inside,
+    check_num_objects,
+    clipped,
+    fitted_frame,
+    log_clipped,
+    log_fractions,
+)
 from sam_video.prompts.json_list import parse_prompts
 from sam_video.prompts.naming import with_names
 from sam_video.prompts.stated import StatedPrompt, quoted
@@ -23,7 +30,6 @@ from sam_video.request import Request
 from sam_video.types import Box, Click, FrameSource, ObjectPrompt, VideoInfo
 
 _Value = TypeVar("_Value")
-_log = logging.getLogger(__name__)
 
 
 class MaskReader(Protocol):
@@ -47,15 +53,17 @@ def build_prompts(
         read_masks: Reads `mask_prompts`, which may come from anyone.
 
     Returns:
-        At least one prompt, and exactly one for each pair of object and frame. Objects come in the
-        order in which something positive first names them: among clicks, then boxes, masks and
-        JSON; the frames of an object in rising order.
+        At least one prompt, but for a preview, which needs none; exactly one for each pair of
+        object and frame. Objects come in the order in which something positive first names them:
+        among clicks, then boxes, masks and JSON; the frames of an object in rising order.
 
     Raises:
         PromptError: A field cannot be read, does not fit the video or another field, or nothing is
             pointed at.
     """
     stated = _stated(request, source.info, read_masks)
+    if not stated and request.preview:
+        return ()
     if not stated:
         raise PromptError(
             "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
@@ -79,7 +87,12 @@ def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[Ob
             frame.
     """
     placed = [_placed(prompt, info) for prompt in prompts]
-    _log_clipped(prompts, placed)
+    log_clipped(
+        before.place
+        for before, after in zip(prompts, placed, strict=True)
+        if isinstance(before.value, Box) and before.value != after.value
+    )
+    log_fractions(p.value for p in placed if isinstance(p.value, Click | Box))
     gathered: dict[str, dict[int, list[StatedPrompt]]] = {}
     for name, prompt in with_names(placed):
         gathered.setdefault(name, {}).setdefault(prompt.frame_index, []).append(prompt)
@@ -89,16 +102,6 @@ def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[Ob
         for name, by_frame in gathered.items()
         for frame_index, on_frame in sorted(by_frame.items())
     )
-
-
-def check_num_objects(num_objects: int) -> None:
-    """Refuse more objects than a request may have.
-
-    Raises:
-        PromptError: There are more than `MAX_OBJECTS`.
-    """
-    if num_objects > MAX_OBJECTS.value:
-        raise PromptError(f"{num_objects} objects are named; expected at most {MAX_OBJECTS}")
 
 
 def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[StatedPrompt]:
@@ -140,52 +143,15 @@ def _check_totals(prompts: list[StatedPrompt]) -> None:
 
 
 def _placed(prompt: StatedPrompt, info: VideoInfo) -> StatedPrompt:
-    """Check a prompt against the video, and clip a box to the picture.
-
-    On a still image everything is on the one frame.
-    """
+    """Check a prompt against the video, and clip a box to the picture."""
     if isinstance(prompt.value, Click):
-        _check_inside(prompt.value, prompt.place, info)
+        check_inside(prompt.value, prompt.place, info)
     elif isinstance(prompt.value, Box):
-        prompt = replace(prompt, value=_clipped(prompt.value, prompt.place, info))
-    if info.is_still:
-        return replace(prompt, frame_index=0)
-    if info.num_frames is not None and prompt.frame_index >= info.num_frames:
-        raise frame_outside_error(prompt.frame_place, prompt.frame_index, info.num_frames)
-    return prompt
-
-
-def _check_inside(click: Click, place: str, info: VideoInfo) -> None:
-    if not (0 <= click.x < info.width and 0 <= click.y < info.height):
-        raise PromptError(
-            f"{place} is [{click.x:.15g}, {click.y:.15g}];"
-            f" expected a point inside the {info.width}x{info.height} picture"
-        )
-
-
-def _clipped(box: Box, place: str, info: VideoInfo) -> Box:
-    shown = f"{place} is [{box.x0:.15g}, {box.y0:.15g}, {box.x1:.15g}, {box.y1:.15g}]"
-    if not (box.x0 < box.x1 and box.y0 < box.y1):
-        raise PromptError(f"{shown}; expected [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
-    x0, x1 = np.clip((box.x0, box.x1), 0, info.width).tolist()
-    y0, y1 = np.clip((box.y0, box.y1), 0, info.height).tolist()
-    if not (x0 < x1 and y0 < y1):
-        raise PromptError(f"{shown}; expected a box on the {info.width}x{info.height} picture")
-    return Box(x0, y0, x1, y1)
-
-
-def _log_clipped(stated: Sequence[StatedPrompt], placed: Sequence[StatedPrompt]) -> None:
-    clipped = [
-        before.place
-        for before, after in zip(stated, placed, strict=True)
-        if isinstance(before.value, Box) and before.value != after.value
-    ]
-    if clipped:
-        _log.warning(
-            "clipping %d boxes that reach beyond the picture, the first being %s",
-            len(clipped),
-            clipped[0],
-        )
+        prompt = replace(prompt, value=clipped(prompt.value, prompt.place, info))
+    frame_index = fitted_frame(prompt.frame_index, prompt.frame_place, info)
+    if frame_index == prompt.frame_index:  # for most; a copy takes longer than all the rest
+        return prompt
+    return replace(prompt, frame_index=frame_index)
 
 
 def _object_prompt(object_id: str, frame_index: int, parts: list[StatedPrompt]) -> ObjectPrompt:

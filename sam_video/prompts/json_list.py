@@ -8,10 +8,11 @@ import math
 import reprlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import compress, count
 from typing import Any
 
 from sam_video.errors import PromptError
-from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, checked_box, one_each, quoted
 from sam_video.types import Box, Click
 
 POINT_KEYS = ("x", "y")
@@ -19,8 +20,9 @@ BOX_KEYS = ("x_min", "y_min", "x_max", "y_max")
 KEYS = ("frame_index", "object_id", "points", "labels", "box", *POINT_KEYS, "label", *BOX_KEYS)
 """Everything that an entry may say; at least one point or one box must be among it."""
 DEFAULT_OBJECT_ID = 1
-"""Entries without a name are all of one object, as on fal."""
+"""Points without a name are all of one object, as on fal, and so is a single box."""
 
+_BOX = frozenset({"box", *BOX_KEYS})
 _FRAME_INDEX_END = 10**15
 """As many digits as the text fields accept."""
 _LONGEST_INTEGER = 100
@@ -46,7 +48,8 @@ def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
     An entry has `points` (`[[x, y], …]`) with `labels` (1 foreground, 0 background; all 1 where
     missing, the last one repeats), or one point as `x`, `y` and `label`; or `box`
     (`[x0, y0, x1, y1]`), or one box as `x_min`, `y_min`, `x_max` and `y_max`; or several of these.
-    `frame_index` is 0 where it is missing, and `object_id`, a text or a whole number, is 1.
+    `frame_index` is 0 where it is missing, and `object_id`, a text or a whole number, is 1; but of
+    several entries with a box and no `object_id`, each is an object of its own.
 
     Args:
         text: JSON; blank is no prompts.
@@ -60,11 +63,30 @@ def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
     entries = _load(text)
     if not isinstance(entries, list):
         raise _not_accepted("prompts", entries, f"a JSON list, such as {_EXAMPLE}")
+    names = _names_of_boxes(entries)
     return tuple(
         prompt
         for position, entry in enumerate(entries)
-        for prompt in _read_entry(entry, f"prompts[{position}]")
+        for prompt in _read_entry(entry, f"prompts[{position}]", names.get(position))
     )
+
+
+def _names_of_boxes(entries: list[Any]) -> dict[int, str]:
+    """Number the entries with a box and without a name, if there are several, by position.
+
+    Numbers that name something else are left out.
+    """
+    is_unnamed_box = [
+        isinstance(entry, _Entry) and "object_id" not in entry and not _BOX.isdisjoint(entry)
+        for entry in entries
+    ]
+    if sum(is_unnamed_box) < 2:
+        return {}
+    others = [e for e, is_box in zip(entries, is_unnamed_box, strict=True) if not is_box]
+    names = [e.get("object_id", DEFAULT_OBJECT_ID) for e in others if isinstance(e, _Entry)]
+    taken = {str(name).strip() for name in names if isinstance(name, int | str)}
+    free = (name for name in map(str, count(1)) if name not in taken)
+    return dict(zip(compress(count(), is_unnamed_box), free, strict=False))
 
 
 def _load(text: str) -> Any:
@@ -87,12 +109,13 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
-def _read_entry(entry: Any, place: str) -> Iterator[StatedPrompt]:
+def _read_entry(entry: Any, place: str, name: str | None) -> Iterator[StatedPrompt]:
+    """Read what an entry says; `name` is for one that says none."""
     if not isinstance(entry, _Entry):
         raise _not_accepted(place, entry, 'an object, such as {"x": 391, "y": 239}')
     _check_keys(entry, place)
     frame_index = _read_frame_index(entry, place)
-    object_id = _read_object_id(entry, place)
+    object_id = name or _read_object_id(entry, place)
     values = [
         *_read_points(entry, place),
         *_read_single_point(entry, place),
@@ -155,15 +178,14 @@ def _read_single_point(entry: _Entry, place: str) -> Iterator[_Located]:
 
 def _read_box(entry: _Entry, place: str) -> Iterator[_Located]:
     if "box" in entry:
-        x0, y0, x1, y1 = _read_numbers(entry["box"], f"{place}.box", "[x0, y0, x1, y1]", 4)
-        yield f"{place}.box", Box(x0, y0, x1, y1)
+        where = f"{place}.box"
+        yield where, checked_box(_read_numbers(entry["box"], where, "[x0, y0, x1, y1]", 4), where)
 
 
 def _read_single_box(entry: _Entry, place: str) -> Iterator[_Located]:
     numbers = _read_keyed(entry, place, BOX_KEYS)
     if numbers:
-        x0, y0, x1, y1 = numbers
-        yield place, Box(x0, y0, x1, y1)
+        yield place, checked_box(numbers, place)
 
 
 def _read_list(entry: _Entry, key: str, place: str, expected: str) -> list[Any]:

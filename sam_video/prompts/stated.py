@@ -1,6 +1,7 @@
 """A single click, box or mask of the request, and how all readers of prompts say what is wrong."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,6 +40,21 @@ class StatedPrompt:
 def quoted(text: str) -> str:
     """Quote the start of a text on one line."""
     return repr(text if len(text) <= 80 else text[:79] + "…")
+
+
+def checked_box(numbers: Sequence[float], place: str) -> Box:
+    """Return the box of four finite numbers.
+
+    Raises:
+        PromptError: It has no inside; `place` says which box.
+    """
+    x0, y0, x1, y1 = numbers
+    if not (x0 < x1 and y0 < y1):
+        raise PromptError(
+            f"{place} is [{x0:.15g}, {y0:.15g}, {x1:.15g}, {y1:.15g}];"
+            " expected [x0, y0, x1, y1] with x0 < x1 and y0 < y1"
+        )
+    return Box(x0, y0, x1, y1)
 
 
 def check_length(field: str, text: str) -> None:

@@ -4,14 +4,17 @@ Nothing here knows of a video: `parse_clicks` and `parse_boxes` find every mista
 the texts alone.
 """
 
+import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.stated import StatedPrompt, check_length, one_each, quoted
+from sam_video.prompts.stated import StatedPrompt, check_length, checked_box, one_each, quoted
 from sam_video.types import Box, Click
 
 _NUMBER = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -22,6 +25,9 @@ _SHORT_NUMBER = re.compile(r"[+-]?[0-9.]{1,20}")
 _LABEL = re.compile(r"[01](?:\.0*)?")
 # 15 digits are exact as a float, and more than any video has frames.
 _FRAME_INDEX = re.compile(r"\+?[0-9]{1,15}(?:\.0*)?")
+_LISTED_NAME = re.compile(r"""\s*+(?:"([^"]*+)"\s*+|'([^']*+)'\s*+|([^,]*+))(?:,|\Z)""")
+_WIDE_FORMS = ("<wide>", "<narrow>", "<small>", "<vertical>")
+"""Of characters, as Unicode tags what is the same character otherwise."""
 
 
 def _token_pattern(keys: Mapping[str, str]) -> re.Pattern[str]:
@@ -87,15 +93,16 @@ def parse_clicks(
 ) -> tuple[StatedPrompt, ...]:
     """Read the four texts that describe clicks; the coordinates set how many there are.
 
-    Brackets, quotes, spaces and line breaks do not matter in coordinates, labels and frames. Fewer
-    labels, frames or names than clicks repeat their last value; surplus ones are ignored, with a
-    warning in the log.
+    Brackets, quotes, spaces and line breaks do not matter in coordinates, labels and frames, and
+    digits, commas and brackets may be those of any script. Fewer labels, frames or names than
+    clicks repeat their last value; surplus ones are ignored, with a warning in the log.
 
     Args:
         click_coordinates: `'[x,y],[x,y],…'` or `'[{"x":…,"y":…},…]'` in pixels; blank is no clicks.
         click_labels: 1 foreground, 0 background; blank is 1 for all.
         click_frames: 0-based frame indices; blank is 0 for all.
-        click_object_ids: Names separated by commas; blank names nothing.
+        click_object_ids: Names separated by commas, which may be a list in brackets, in quotes or
+            not; blank names nothing.
 
     Raises:
         PromptError: A text is too long, or a value of it cannot be read.
@@ -116,12 +123,15 @@ def parse_boxes(
         box_coordinates: `'[x0,y0,x1,y1],…'` in pixels, or objects with the keys `x0`, `y0`, `x1`
             and `y1`, or `x_min`, `y_min`, `x_max` and `y_max`; blank is no boxes.
         box_frames: 0-based frame indices; blank is 0 for all.
-        box_object_ids: Names separated by commas; blank names nothing.
+        box_object_ids: Names, as for clicks; blank names nothing.
 
     Raises:
         PromptError: A text is too long, or a value of it cannot be read.
     """
-    boxes = [Box(x0, y0, x1, y1) for x0, y0, x1, y1 in _parse_coordinates(box_coordinates, _BOXES)]
+    boxes = [
+        checked_box(numbers, f"box_coordinates[{i}]")
+        for i, numbers in enumerate(_parse_coordinates(box_coordinates, _BOXES))
+    ]
     return tuple(_named(boxes, _BOXES, "box", box_frames, box_object_ids))
 
 
@@ -177,7 +187,7 @@ def _coordinate_numbers(text: str, layout: _Layout) -> tuple[list[str], list[flo
     numbers: list[float] = []
     axis = ""
     max_numbers = len(layout.axes) * MAX_PROMPTS.value
-    for token in _token_pattern(layout.keys).finditer(text):
+    for token in _token_pattern(layout.keys).finditer(_in_ascii(text)):
         if token["key"]:
             axis = layout.keys[token["key"].lower()]
         word = token["number"] or token["unreadable"]
@@ -200,13 +210,61 @@ def _coordinates_error(text: str, reason: str, layout: _Layout) -> PromptError:
 
 def _entries(text: str) -> list[str]:
     """Split a list of numbers that may have brackets and one trailing comma."""
-    entries = _ENTRY_SEPARATOR.split(_DECORATION.sub(" ", text).strip())
+    entries = _ENTRY_SEPARATOR.split(_DECORATION.sub(" ", _in_ascii(text)).strip())
     return entries if entries[-1] else entries[:-1]
 
 
 def _names(text: str) -> list[str | None]:
     """Split at every comma: an entry with nothing in it is the empty name; blank names nothing."""
-    return [name.strip() for name in text.split(",")] if text.strip() else [None]
+    text = text.strip()
+    if not text:
+        return [None]
+    names = _json_texts(text)
+    if names is None:
+        names = _listed(text) if _is_bracketed(text) else text.split(",")
+    return [name.strip() for name in names] or [None]
+
+
+def _json_texts(text: str) -> list[str] | None:
+    """Read a JSON list of texts and numbers, which stay as they are written; None if it is none."""
+    try:
+        values = json.loads(text, parse_int=str, parse_float=str) if text[0] == "[" else None
+    except (ValueError, RecursionError):
+        return None
+    is_list = isinstance(values, list) and all(isinstance(value, str) for value in values)
+    return values if is_list else None
+
+
+def _is_bracketed(text: str) -> bool:
+    """Say whether the bracket that a text starts with is closed at its end, and no earlier."""
+    depths = list(accumulate((c == "[") - (c == "]") for c in text))
+    return depths[0] > 0 and 0 in depths and depths.index(0) == len(text) - 1
+
+
+def _listed(text: str) -> list[str]:
+    """Split a list in brackets that is not JSON: quotes are dropped, and one trailing comma."""
+    # The last match is the nothing that is left at the end.
+    return ["".join(found) for found in _LISTED_NAME.findall(text[1:-1])[:-1]]
+
+
+def _in_ascii(text: str) -> str:
+    """Write the digits, commas, brackets and quotes of any script as ASCII has them."""
+    if text.isascii():
+        return text
+    return text.translate({ord(c): _ascii(c) for c in set(text) if not c.isascii()})
+
+
+def _ascii(character: str) -> str:
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    if unicodedata.decomposition(character).startswith(_WIDE_FORMS):
+        character = unicodedata.normalize("NFKC", character)
+    category, name = unicodedata.category(character), unicodedata.name(character, "")
+    if category == "Po":
+        ends = {"COMMA": ",", "SEMICOLON": ";", "DECIMAL SEPARATOR": "."}
+        return next((ascii for end, ascii in ends.items() if name.endswith(end)), character)
+    return {"Ps": "[", "Pe": "]", "Pi": '"', "Pf": '"'}.get(category, character)
 
 
 def _integers(

@@ -1,5 +1,6 @@
 """Files from anywhere are read in a process of their own."""
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,11 +8,15 @@ from typing import Any, Self
 
 from sam_video.errors import PromptError, VideoError
 from sam_video.prompts.stated import StatedPrompt, quoted
-from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
+from sam_video.types import Frame, Samples, Span, VideoInfo
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
 MESSAGE_TYPES = (VideoInfo, Frame, StatedPrompt, Span)
 """What is sent to the process that reads, and comes back from it."""
+
+
+MAX_COUNTED = 10_000_000
+"""Frames that are counted at most: more than four days at 24 frames per second."""
 
 
 class FileReader:
@@ -35,13 +40,13 @@ class FileReader:
     def __exit__(self, *_: object) -> None:
         self._process.__exit__()
 
-    def open_video(self, path: Path) -> FrameSource:
+    def open_video(self, path: Path) -> "VideoFile":
         """Open a video or an image, whatever its name says that it is.
 
         Raises:
             VideoError: It cannot be read, or only with more memory or time than the limits allow.
         """
-        return _Video(self._process, path)
+        return VideoFile(self._process, path)
 
     def read_masks(self, path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Read a zip of masks for a video of `width` and `height` pixels.
@@ -64,7 +69,7 @@ class FileReader:
             yield from self._process.run("sound", str(path), spans)
 
 
-class _Video:
+class VideoFile:
     """A file in a guarded process, as a `FrameSource`."""
 
     def __init__(self, process: Sandbox, path: Path) -> None:
@@ -72,22 +77,25 @@ class _Video:
         self._path = path
         (self.info,) = self._run("info")
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
-        return self._run("frames")
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
+        return self._run("frames", start)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         return self._run("frames_at", sorted(set(indices)))
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
-        return self._run("frames_backward", last)
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
+        return self._run("frames_backward", last, first)
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
-        (num_frames,) = self._run("num_frames", limit)
-        return int(num_frames)
+        """Return how many frames there are, up to `limit`."""
+        return int(deque(self._run("counts", limit, False), 1).pop())
+
+    def count_exactly(self) -> int:
+        """Decode the whole file and return how many frames there are."""
+        return int(deque(self._run("counts", MAX_COUNTED, True), 1).pop())
 
     def _run(self, function: str, *arguments: Any) -> Generator[Any, None, None]:
         with _failures_named(self._path):

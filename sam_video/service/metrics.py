@@ -119,17 +119,17 @@ class TimedSource:
         """The source's own."""
         return self._source.info
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield the source's frames."""
-        return timed(self._source.frames(), self._timer)
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield the source's frames from number `start` on."""
+        return timed(self._source.frames(start), self._timer)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the source's frames of these indices."""
         return timed(self._source.frames_at(indices), self._timer)
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the source's frames from `last` to the first."""
-        return timed(self._source.frames_backward(last), self._timer)
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the source's frames from `last` back to `first`."""
+        return timed(self._source.frames_backward(last, first), self._timer)
 
     def count_frames(self, limit: int) -> int:
         """Return the source's count."""

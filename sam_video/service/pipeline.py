@@ -4,12 +4,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from sam_video.errors import PromptError, frame_outside_error
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
 from sam_video.progress import frame_progress
-from sam_video.prompts import check_num_objects
+from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
 from sam_video.tracking.tracker import Tracker
@@ -36,7 +35,7 @@ def segment_video(
     Args:
         video: A file that FFmpeg or Pillow reads, in a process of its own, or frames from
             elsewhere. A thread reads up to four ahead, so that each must have an image of its own.
-        prompts: At most one per object and frame; at least one that says where an object is.
+        prompts: At most one per object and frame; at least one per object says where it is.
         model: A checkpoint's name, or a loaded model to use again.
         track_backward: Also track from an object's first prompt back to the start.
         start_frame: First frame to process; -1 is the start.
@@ -51,16 +50,16 @@ def segment_video(
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
     with _opened(video) as source:
-        _check_prompts(prompts, source)
+        fitted = fit_prompts(prompts, source)
         selection = select_frames(
             source,
-            {prompt.frame_index for prompt in prompts},
+            {prompt.frame_index for prompt in fitted},
             start_frame=start_frame,
             end_frame=end_frame,
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, prompts, track_backward=track_backward)
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward)
 
 
 def mask_frames(
@@ -100,7 +99,7 @@ def mask_frames(
             with_confidences=with_confidences,
         ) as tracker,
     ):
-        for masks in _track(tracker, selection.info, track_backward=track_backward):
+        for masks in _track(tracker, selection, track_backward=track_backward):
             found = tracker.with_candidates(masks) if with_candidates else masks
             yield selection.original(found)
 
@@ -120,21 +119,14 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
         yield video
 
 
-def _check_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> None:
-    if not any(prompt.is_positive for prompt in prompts):
-        raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
-    check_num_objects(len({prompt.object_id for prompt in prompts}))
-    last = max(prompt.frame_index for prompt in prompts)
-    num_frames = source.count_frames(last + 1)
-    if last >= num_frames:
-        raise frame_outside_error("frame_index", last, num_frames)
-
-
-def _track(tracker: Tracker, info: VideoInfo, *, track_backward: bool) -> Iterator[MaskFrame]:
+def _track(
+    tracker: Tracker, selection: FrameSelection, *, track_backward: bool
+) -> Iterator[MaskFrame]:
     """Run the tracker's passes in order and show their progress."""
     tracker.condition()
-    passed = tracker.num_backward_frames if track_backward else 0
-    total = None if info.num_frames is None else info.num_frames + passed
+    passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
+    num_frames = selection.info.num_frames
+    total = None if num_frames is None else num_frames + passed
     with frame_progress(total) as progress:
         if track_backward:
             for _ in tracker.backward():

@@ -7,17 +7,25 @@ from pathlib import Path
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.stated import StatedPrompt
 from sam_video.service import file_reader
-from sam_video.types import Frame, FrameSource, Samples, Span, VideoInfo
+from sam_video.types import Frame, Samples, Span, VideoInfo
+from sam_video.video.images import ImageSource
 from sam_video.video.sound import read_sound
-from sam_video.video.source import open_video
+from sam_video.video.source import VideoSource, open_video
+from sam_video.video.source_file import SourceFile
 
 MESSAGE_TYPES = file_reader.MESSAGE_TYPES
 
 
 @cache
-def _source(path: str) -> FrameSource:
+def _file(path: str) -> SourceFile:
+    """Return what notices that a file changes between what is asked of it."""
+    return SourceFile(Path(path))
+
+
+@cache
+def _source(path: str) -> VideoSource | ImageSource:
     """Open a video once for all that is asked of it."""
-    return open_video(Path(path))
+    return open_video(_file(path))
 
 
 def info(path: str) -> Generator[VideoInfo, None, None]:
@@ -25,9 +33,9 @@ def info(path: str) -> Generator[VideoInfo, None, None]:
     yield _source(path).info
 
 
-def frames(path: str) -> Generator[Frame, None, None]:
-    """Yield all frames."""
-    return _source(path).frames()
+def frames(path: str, start: int) -> Generator[Frame, None, None]:
+    """Yield all frames from number `start` on."""
+    return _source(path).frames(start)
 
 
 def frames_at(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
@@ -35,14 +43,14 @@ def frames_at(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]
     return _source(path).frames_at(indices)
 
 
-def frames_backward(path: str, last: int) -> Generator[Frame, None, None]:
-    """Yield the frames from `last` to the first."""
-    return _source(path).frames_backward(last)
+def frames_backward(path: str, last: int, first: int) -> Generator[Frame, None, None]:
+    """Yield the frames from `last` back to `first`."""
+    return _source(path).frames_backward(last, first)
 
 
-def num_frames(path: str, limit: int) -> Generator[int, None, None]:
-    """Yield how many frames there are, up to a limit."""
-    yield _source(path).count_frames(limit)
+def counts(path: str, limit: int, decodes_all: bool) -> Generator[int, None, None]:
+    """Yield how far counting is, now and then, so that its log is seen; at last the number."""
+    return _source(path).counts(limit, decodes_all=decodes_all)
 
 
 def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, None]:
@@ -52,4 +60,4 @@ def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, N
 
 def sound(path: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
     """Yield the sound that a file has in some spans of time."""
-    return read_sound(Path(path), spans)
+    return read_sound(_file(path), spans)

@@ -130,9 +130,13 @@ class Session:
                 publish=output.publish,
                 timer=partial(metrics.count_as, "encoding"),
             )
-            model = self._load(request.model)
+            found = (
+                self._mask_frames(self._load(request.model), selection, request, prompts)
+                if prompts
+                else _first_frame(selection)
+            )
             with (
-                closing(self._mask_frames(model, selection, request, prompts)) as frames,
+                closing(found) as frames,
                 ExitStack() as stack,
             ):
                 stack.push(writer)  # before it begins, or a cancellation might come in between
@@ -170,9 +174,12 @@ class Session:
 def _selection(
     request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt]
 ) -> FrameSelection:
-    """Select the frames that a request asks for; a preview has the prompted ones alone."""
+    """Select the frames that a request asks for; a preview has the prompted ones alone.
+
+    Without any of these it has the first frame.
+    """
     prompted = {prompt.frame_index for prompt in prompts}
-    if request.preview:
+    if request.preview and prompts:
         return FrameSelection(source, range(0), prompted)
     return select_frames(
         source,
@@ -181,6 +188,12 @@ def _selection(
         end_frame=request.end_frame,
         frame_interval=request.frame_interval,
     )
+
+
+def _first_frame(selection: FrameSelection) -> Generator[MaskFrame, None, None]:
+    """Yield the first of the selected frames, without masks."""
+    for frame in selection.frames_at([0]):
+        yield selection.original(MaskFrame(frame, ()))
 
 
 def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFrame:

@@ -1,6 +1,6 @@
 """What a file is that cannot be read as a video, told from its first bytes, for error messages."""
 
-from pathlib import Path
+from sam_video.video.source_file import SourceFile
 
 SIGNATURES = (
     (b"PK\x03\x04", "a zip archive"),
@@ -21,13 +21,13 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 HEAD_BYTES = 4096
 
 
-def describe_other(path: Path) -> str | None:
+def describe_other(file: SourceFile) -> str | None:
     """Say what a file is, as in "a zip archive", or return None if it may be a video.
 
     FFmpeg would find pictures in a zip archive and follow a playlist to other files; so this is
     asked first.
     """
-    head = _read_head(path)
+    head = file.read_head(HEAD_BYTES)
     if not head:
         return "an empty file (0 bytes)"
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and b"avif" not in head[:64]:
@@ -39,16 +39,11 @@ def describe_other(path: Path) -> str | None:
     return "a text file" if _is_text(head) else None
 
 
-def describe_unreadable(path: Path) -> str:
+def describe_unreadable(file: SourceFile) -> str:
     """Say what a file is that may be a video but that FFmpeg cannot open."""
-    if _read_head(path)[4:8] == b"ftyp":
+    if file.read_head(HEAD_BYTES)[4:8] == b"ftyp":
         return "an MP4 file whose index (moov) is missing or damaged"
     return "of no known video or image format"
-
-
-def _read_head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
 
 
 def _is_text(head: bytes) -> bool:

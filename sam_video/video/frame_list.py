@@ -3,6 +3,9 @@
 from collections.abc import Generator, Iterable, Sequence
 from fractions import Fraction
 
+import numpy as np
+
+from sam_video.errors import VideoError
 from sam_video.types import Frame, RGBImage, VideoInfo
 
 
@@ -10,30 +13,60 @@ class FrameList:
     """A video given as a sequence of images, which may load them as they are asked for.
 
     Args:
-        images: `(H, W, 3)` uint8 RGB, all of one size; at least one.
-        frame_rate: Frames per second.
+        images: `(H, W, 3)` uint8 RGB, all of one size; at least one. Each is checked when it is
+            asked for.
+        frame_rate: Frames per second, above 0.
+
+    Raises:
+        VideoError: There is no image, one is not of that form or size, or the rate is not accepted.
     """
 
     def __init__(self, images: Sequence[RGBImage], frame_rate: Fraction = Fraction(24)) -> None:
+        if len(images) == 0:
+            raise VideoError("images is empty; expected at least one")
         self._images = images
-        height, width = images[0].shape[:2]
-        self.info = VideoInfo(width, height, frame_rate, len(images))
+        height, width = _checked(0, images[0], None).shape[:2]
+        self.info = VideoInfo(width, height, _checked_rate(frame_rate), len(images))
 
     def _frame(self, index: int) -> Frame:
-        return Frame(index, float(index / self.info.frame_rate), self._images[index])
+        image = _checked(index, self._images[index], (self.info.height, self.info.width))
+        return Frame(index, float(index / self.info.frame_rate), image)
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame."""
-        yield from map(self._frame, range(len(self._images)))
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` on."""
+        yield from map(self._frame, range(start, len(self._images)))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
         yield from map(self._frame, sorted(i for i in set(indices) if i < len(self._images)))
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0."""
-        yield from map(self._frame, range(last, -1, -1))
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`."""
+        yield from map(self._frame, range(last, first - 1, -1))
 
     def count_frames(self, limit: int) -> int:
         """Return the number of frames, `limit` at most."""
         return min(limit, len(self._images))
+
+
+def _checked(index: int, image: RGBImage, hw: tuple[int, int] | None) -> RGBImage:
+    """Return an image of `hw` pixels, or of any size but none for None."""
+    shape, dtype = np.shape(image), getattr(image, "dtype", type(image).__name__)
+    expected = "height, width" if hw is None else f"{hw[0]}, {hw[1]}"
+    is_sized = shape[:2] == hw if hw else min(shape[:2], default=0) > 0
+    if not (isinstance(image, np.ndarray) and dtype == np.uint8 and is_sized and shape[2:] == (3,)):
+        raise VideoError(
+            f"images[{index}] is {dtype} of shape {shape};"
+            f" expected a uint8 array of shape ({expected}, 3)"
+        )
+    return image
+
+
+def _checked_rate(frame_rate: Fraction) -> Fraction:
+    try:
+        rate = Fraction(frame_rate)
+    except (TypeError, ValueError, OverflowError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise VideoError(f"frame_rate is {frame_rate!r}; expected a number above 0")
+    return rate

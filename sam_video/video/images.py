@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from fractions import Fraction
 from itertools import count, islice
-from pathlib import Path
 
 import numpy as np
 from PIL import (
@@ -22,6 +21,8 @@ from PIL import (
 from sam_video.errors import VideoError, one_line
 from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.types import Frame, RGBImage, VideoInfo
+from sam_video.video.rates import rate_of
+from sam_video.video.source_file import OpenFile, SourceFile
 from sam_video.workers.watchdog import check_headroom, report_progress
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ PROBED_PICTURES, PROBED_PIXELS = 300, 2**27
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 
 
-def open_image(path: Path) -> "ImageSource | None":
+def open_image(file: SourceFile) -> "ImageSource | None":
     """Open a file of a format that Pillow reads, or return None for any other.
 
     Raises:
@@ -56,7 +57,7 @@ def open_image(path: Path) -> "ImageSource | None":
     max_pixels = MAX_FRAME_PIXELS.value
     _let_pillow_read(max_pixels)
     try:
-        with _open(path) as image:
+        with file.open() as opened, _open(file, opened) as image:
             num_pixels = image.width * image.height
     except UnidentifiedImageError:
         return None
@@ -64,9 +65,9 @@ def open_image(path: Path) -> "ImageSource | None":
         num_pixels = max_pixels + 1
     if num_pixels > max_pixels:
         raise VideoError(
-            f"{path.name!r} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
+            f"{file.name} has too many pixels; expected at most {MAX_FRAME_PIXELS} per frame"
         )
-    return ImageSource(path)
+    return ImageSource(file)
 
 
 def _let_pillow_read(num_pixels: int) -> None:
@@ -78,15 +79,15 @@ def _let_pillow_read(num_pixels: int) -> None:
 class ImageSource:
     """A still image, or an animated GIF, WebP, PNG or AVIF, as a `FrameSource`.
 
-    EXIF orientation is applied to still images. Transparent pixels keep the colour that is stored
-    under them. Of a file with several pages, such as TIFF, the first is the image.
+    EXIF orientation is applied to still images. Transparent pixels are shown on white, as browsers
+    show them. Of a file with several pages, such as TIFF, the first is the image.
 
     Raises:
         VideoError: Nothing of the image can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
         self._has_warned = False
         with closing(self._decode()) as pictures:
             first_ms, picture = next(pictures)
@@ -95,19 +96,23 @@ class ImageSource:
             durations_ms = [first_ms, *(ms for ms, _ in islice(pictures, num_probed))]
         num_frames = len(durations_ms)
         is_still = num_frames == 1
+        rate = STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction())
+        peak_rate = rate_of([float(ms) / 1000 for ms in durations_ms], 0.001, 0)
         self.info = VideoInfo(
             width,
             height,
-            STILL_RATE if is_still else 1000 * num_frames / sum(durations_ms, Fraction()),
+            rate,
             num_frames if num_frames <= num_probed else None,
             is_still=is_still,
+            peak_rate=rate if is_still or peak_rate is None else max(rate, peak_rate),
         )
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
         elapsed_ms = Fraction()
         for index, (duration_ms, picture) in enumerate(self._decode()):
-            yield Frame(index, float(elapsed_ms / 1000), picture)
+            if index >= start:
+                yield Frame(index, float(elapsed_ms / 1000), picture)
             elapsed_ms += duration_ms
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
@@ -117,13 +122,13 @@ class ImageSource:
             if frame.index in wanted:
                 yield frame
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0, decoding anew for every `BLOCK_BYTES`."""
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield frames `last`, `last - 1`, …, `first`, decoding anew for every `BLOCK_BYTES`."""
         block_size = max(1, BLOCK_BYTES // (3 * self.info.width * self.info.height))
         end = self.count_frames(last + 1)
-        while end > 0:
-            start = max(0, end - block_size)
-            block = list(islice(self.frames(), start, end))
+        while end > first:
+            start = max(first, end - block_size)
+            block = list(islice(self.frames(start), end - start))
             while block:
                 yield block.pop()
             end = start
@@ -132,9 +137,13 @@ class ImageSource:
         """Decode up to `limit` frames and return how many there are."""
         return sum(1 for _ in islice(self._decode(), max(0, limit)))
 
+    def counts(self, limit: int, *, decodes_all: bool = True) -> Generator[int, None, None]:
+        """Yield what `count_frames` returns; all frames are decoded in any case."""
+        yield self.count_frames(limit)
+
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
         """Yield each picture and how long it is shown, in milliseconds."""
-        with _open(self._path) as image:
+        with self._file.open() as opened, _open(self._file, opened) as image:
             first_shape: tuple[int, ...] = ()
             for index in count():
                 try:
@@ -148,6 +157,7 @@ class ImageSource:
                     self._stop(index, error)
                     return
                 report_progress()
+                self._file.check()
                 yield _duration_ms(image), picture
                 if not _is_animation(image):
                     return
@@ -155,20 +165,20 @@ class ImageSource:
     def _stop(self, index: int, error: Exception) -> None:
         """Accept the end of an animation, or a damaged picture after good ones."""
         if index == 0:
-            raise VideoError(_damage(self._path, error)) from None
+            raise VideoError(_damage(self._file, error)) from None
         if not isinstance(error, EOFError) and not self._has_warned:
             self._has_warned = True
-            logger.warning("%s; its first %d frames are used", _damage(self._path, error), index)
+            logger.warning("%s; its first %d frames are used", _damage(self._file, error), index)
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: SourceFile, opened: OpenFile) -> Image.Image:
     try:
-        return Image.open(path, formats=FORMATS)
+        return Image.open(opened, formats=FORMATS)
     except (UnidentifiedImageError, Image.DecompressionBombError):
         raise
     except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
         check_headroom(error)
-        raise VideoError(_damage(path, error)) from None
+        raise VideoError(_damage(file, error)) from None
 
 
 def _is_animation(image: Image.Image) -> bool:
@@ -206,8 +216,16 @@ def _to_rgb(image: Image.Image) -> RGBImage:
     height = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
         strip = image.crop((0, top, image.width, min(image.height, top + height)))
-        picture[top : top + height] = np.asarray(strip.convert("RGB"))
+        picture[top : top + height] = np.asarray(_on_white(strip))
     return picture
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image as browsers show it, in RGB."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def _duration_ms(image: Image.Image) -> Fraction:
@@ -216,6 +234,6 @@ def _duration_ms(image: Image.Image) -> Fraction:
     return duration_ms if duration_ms > 10 else Fraction(100)
 
 
-def _damage(path: Path, error: Exception) -> str:
+def _damage(file: SourceFile, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{path.name!r} is a damaged image ({one_line(reason)})"
+    return f"{file.name} is a damaged image ({one_line(reason)})"

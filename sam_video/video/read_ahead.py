@@ -36,17 +36,17 @@ class ReadAhead:
         """The source's own."""
         return self._source.info
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield the source's frames."""
-        return self._ahead(self._source.frames())
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield the source's frames from number `start` on."""
+        return self._ahead(self._source.frames(start))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the source's frames of these indices."""
         return self._ahead(self._source.frames_at(indices))
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the source's frames from `last` to the first."""
-        return self._ahead(self._source.frames_backward(last))
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the source's frames from `last` back to `first`."""
+        return self._ahead(self._source.frames_backward(last, first))
 
     def count_frames(self, limit: int) -> int:
         """Return the source's count."""

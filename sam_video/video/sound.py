@@ -15,7 +15,8 @@ from av.packet import Packet
 
 from sam_video.errors import VideoError
 from sam_video.types import SAMPLE_RATE, Samples, Span
-from sam_video.video.decoder import open_stream, read_packets
+from sam_video.video.container import open_stream, read_packets
+from sam_video.video.source_file import SourceFile
 from sam_video.workers.watchdog import check_headroom
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,20 @@ MAX_SILENT_SPANS = 16
 """How many spans may have no sound at all and still be followed by one that has."""
 
 
-def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+def read_sound(source: Path | SourceFile, spans: Sequence[Span]) -> Generator[Samples, None, None]:
     """Yield the sound that a file has in some spans of time, in blocks of about a second.
 
     It is the best audio stream, with silence where a part of it is missing. Of a damaged one, what
-    decodes is used, and one warning is logged; where there is none, nothing is yielded.
+    decodes is used, and one warning is logged; where there is none, nothing is yielded. A file that
+    is not there any more, or has changed, has none, which is a warning too.
 
     Args:
         source: A video or an image from anywhere.
         spans: Which stretches of the source are shown, and when.
     """
     waiting: list[Samples] = []
-    for samples in _soundtrack(source, spans):
+    file = source if isinstance(source, SourceFile) else SourceFile(source)
+    for samples in _soundtrack(file, spans):
         waiting.append(samples)
         if sum(block.shape[1] for block in waiting) >= SAMPLE_RATE:
             yield np.concatenate(waiting, axis=1)
@@ -53,11 +56,11 @@ def read_sound(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, 
         yield np.concatenate(waiting, axis=1)
 
 
-def _soundtrack(source: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+def _soundtrack(file: SourceFile, spans: Sequence[Span]) -> Generator[Samples, None, None]:
     """Yield the sound of the spans from time 0 on, with silence where a part of it is missing."""
     written = current = 0
     start_seconds = min(span.source_start for span in spans) - PREROLL_SECONDS
-    for seconds, samples in _read_sound(source, start_seconds):
+    for seconds, samples in _read_sound(file, start_seconds):
         for number, span in enumerate(spans[current : current + MAX_SILENT_SPANS], current):
             position, heard = _place(seconds, samples, span, written)
             if heard.shape[1]:
@@ -82,16 +85,23 @@ def _silence(num_samples: int) -> Iterator[Samples]:
         yield np.zeros((2, min(SAMPLE_RATE, num_samples - start)), np.float32)
 
 
-def _read_sound(path: Path, start_seconds: float) -> Generator[tuple[float, Samples], None, None]:
+def _read_sound(
+    file: SourceFile, start_seconds: float
+) -> Generator[tuple[float, Samples], None, None]:
     """Yield the samples of a file's best audio stream, and their times in its own time line.
 
     Args:
-        path: A video or an image; one that has no sound yields nothing.
+        file: A video or an image; one that has no sound yields nothing.
         start_seconds: What ends before is left out.
     """
     problem = None
     try:
-        with open_stream(path) as (container, _):
+        file.open().close()
+    except VideoError as error:
+        logger.warning("%s; what is written has no sound", error)
+        return
+    try:
+        with open_stream(file) as (container, _):
             stream = container.streams.best("audio")
             if isinstance(stream, AudioStream):
                 problem = yield from _decode(container, stream, start_seconds)
@@ -101,7 +111,7 @@ def _read_sound(path: Path, start_seconds: float) -> Generator[tuple[float, Samp
         check_headroom(error)
         problem = error.strerror
     if problem is not None:
-        logger.warning("the sound of %r is damaged (%s); what decodes is used", path.name, problem)
+        logger.warning("the sound of %s is damaged (%s); what decodes is used", file.name, problem)
 
 
 def _decode(

@@ -1,12 +1,8 @@
 """Any video or image file as frames."""
 
-import zlib
-from array import array
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from itertools import islice
 from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, cast
@@ -16,40 +12,37 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from sam_video.errors import VideoError
-from sam_video.types import Frame, FrameSource, RGBImage, VideoInfo
+from sam_video.types import Frame, RGBImage, VideoInfo
 from sam_video.video.decoder import Decoder
 from sam_video.video.file_types import describe_other
-from sam_video.video.images import BLOCK_BYTES, open_image
+from sam_video.video.images import ImageSource, open_image
+from sam_video.video.picture_reader import PictureReader
+from sam_video.video.source_file import SourceFile
 from sam_video.workers.watchdog import check_headroom
-
-NO_PTS = -(2**63)
-"""Stands for a missing time stamp, as in FFmpeg."""
-
-MIN_BLOCK = 64
-"""Frames that reading backward decodes at once where key frames are near each other."""
 
 UNSPECIFIED_COLORSPACE = 2
 """As FFmpeg numbers it."""
 
 
-def open_video(path: Path) -> FrameSource:
+def open_video(source: Path | SourceFile) -> "VideoSource | ImageSource":
     """Open a video or an image, whatever its name says that it is.
 
     Args:
-        path: A video in any container and codec that FFmpeg reads, or an image that Pillow reads.
+        source: A video in any container and codec that FFmpeg reads, or an image that Pillow reads.
 
     Raises:
         VideoError: The file is missing, is something else, is too large, or nothing of it decodes.
     """
+    file = source if isinstance(source, SourceFile) else SourceFile(source)
     try:
-        if path.exists() and not path.is_file():
-            raise VideoError(f"{path.name!r} is not a file")
-        other = describe_other(path)
+        if file.path.exists() and not file.path.is_file():
+            raise VideoError(f"{file.name} is not a file")
     except OSError as error:
-        raise VideoError(f"{path.name!r} cannot be read: {error.strerror}") from None
+        raise VideoError(f"{file.name} cannot be read: {error.strerror}") from None
+    other = describe_other(file)
     if other is not None:
-        raise VideoError(f"{path.name!r} is {other}; expected a video or an image")
-    return open_image(path) or VideoSource(path)
+        raise VideoError(f"{file.name} is {other}; expected a video or an image")
+    return open_image(file) or VideoSource(file)
 
 
 class VideoSource:
@@ -64,66 +57,59 @@ class VideoSource:
         VideoError: There is no video stream, its frames are too large, or none decodes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._decoder = Decoder(path)
-        with closing(self._decoder.pictures()) as pictures:
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        decoder = Decoder(file)
+        with closing(decoder.pictures()) as pictures:
             first = next(pictures, None)
         if first is None:
-            raise VideoError(f"{path.name!r} has a video stream of which no frame decodes")
-        header = self._decoder.header
+            raise VideoError(f"{file.name} has a video stream of which no frame decodes")
+        self._pictures = PictureReader(file, decoder, first)
+        header = decoder.header
         width, height = self._coded_wh = first.width, first.height
         pixel_aspect = header.pixel_aspect
         self._orientation = _Orientation(first)
         if self._orientation.is_transposed:
             width, height, pixel_aspect = height, width, 1 / pixel_aspect
-        self.info = VideoInfo(width, height, header.frame_rate, header.num_frames, pixel_aspect)
+        self.info = VideoInfo(
+            width,
+            height,
+            header.frame_rate,
+            header.num_frames,
+            pixel_aspect,
+            peak_rate=header.peak_rate,
+        )
 
-    def frames(self) -> Generator[Frame, None, None]:
-        """Yield every frame from the first to the last that decodes."""
+    def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+        """Yield every frame from number `start` to the last that decodes."""
         reformatter = VideoReformatter()
-        for index, picture in enumerate(self._decoder.pictures()):
+        for index, picture in enumerate(self._pictures.forward(start), start):
             yield self._frame(index, picture, reformatter)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of these indices in increasing order, leaving out those past the end."""
-        wanted = {index for index in indices if index >= 0}
         reformatter = VideoReformatter()
-        pictures = islice(self._decoder.pictures(), max(wanted, default=-1) + 1)
-        for index, picture in enumerate(pictures):
-            if index in wanted:
-                yield self._frame(index, picture, reformatter)
+        for index, picture in self._pictures.at(indices):
+            yield self._frame(index, picture, reformatter)
 
-    def frames_backward(self, last: int) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, 0, the same to the bit as forward.
-
-        A pass forward notes where the key frames are. Then blocks of at most `BLOCK_BYTES` are
-        decoded, the last block first, each from a key frame on where its size allows.
-        """
+    def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
+        """Yield the frames `last`, `last - 1`, …, `first`, the same to the bit as forward."""
         reformatter = VideoReformatter()
-        timeline, block = self._survey(last)
-        end = len(timeline)
-        while end > 0:
-            if not block:
-                block = self._read_block(timeline, timeline.block_start(end), end)
-            end -= 1
-            yield self._frame(end, block.pop(), reformatter)
+        for index, picture in self._pictures.backward(last, first):
+            yield self._frame(index, picture, reformatter)
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
-        return sum(1 for _ in islice(self._decoder.pictures(), max(0, limit)))
+        """Return how many frames there are, up to `limit`."""
+        return deque(self.counts(limit), 1).pop()
 
-    def _survey(self, last: int) -> tuple["_Timeline", deque[av.VideoFrame]]:
-        """Decode up to frame `last` and return what was noted, and the last block of pictures."""
-        timeline = _Timeline()
-        block: deque[av.VideoFrame] = deque()
-        for picture in islice(self._decoder.pictures(), max(0, last + 1)):
-            timeline.note(picture)
-            block.append(picture)
-            end = len(timeline)
-            while len(block) > end - timeline.block_start(end):
-                block.popleft()
-        return timeline, block
+    def counts(self, limit: int, *, decodes_all: bool = False) -> Generator[int, None, None]:
+        """Yield what `count_frames` returns, and before that, now and then, how far it is.
+
+        Args:
+            limit: Where to stop.
+            decodes_all: Do not take the container's word for anything.
+        """
+        return self._pictures.counts(limit, decodes_all=decodes_all)
 
     def _frame(self, index: int, picture: av.VideoFrame, reformatter: VideoReformatter) -> Frame:
         rgb = self._to_rgb(picture, reformatter)
@@ -145,102 +131,7 @@ class VideoSource:
             except av.FFmpegError as error:
                 check_headroom(error, width * height)
         name = picture.format.name
-        raise VideoError(f"{self._path.name!r} has pixels of format {name}, which has no RGB form")
-
-    def _read_block(self, timeline: "_Timeline", start: int, end: int) -> deque[av.VideoFrame]:
-        """Decode the pictures from `start` up to `end`."""
-        for key in timeline.keys_before(start):
-            block = self._seek_block(timeline, key, start, end)
-            if len(block) == end - start:
-                return block
-        block = deque(islice(self._decoder.pictures(), start, end))
-        if len(block) < end - start:
-            raise VideoError(f"{self._path.name!r} changed while it was read")
-        return block
-
-    def _seek_block(
-        self, timeline: "_Timeline", key: int, start: int, end: int
-    ) -> deque[av.VideoFrame]:
-        """Decode as many pictures from `start` up to `end` as a seek to frame `key` gives right."""
-        block: deque[av.VideoFrame] = deque()
-        try:
-            with closing(self._decoder.pictures_from(timeline.pts[key])) as pictures:
-                for picture in pictures:
-                    if picture.pts is not None and picture.pts < timeline.pts[start]:
-                        continue
-                    if not timeline.matches(start + len(block), picture):
-                        break
-                    block.append(picture)
-                    if len(block) == end - start:
-                        break
-        except av.FFmpegError as error:  # it cannot seek
-            check_headroom(error)
-            return deque()
-        return block
-
-
-class _Timeline:
-    """What a pass forward notes of each picture, by which a seek is planned and checked."""
-
-    def __init__(self) -> None:
-        self.pts = array("q")
-        self._checksums = array("L")
-        self._keys: list[int] = []
-        self._is_ordered = True
-        self._max_block = 1
-
-    def __len__(self) -> int:
-        return len(self.pts)
-
-    def note(self, picture: av.VideoFrame) -> None:
-        """Add the next picture."""
-        if not self.pts:
-            num_bytes = sum(plane.buffer_size for plane in picture.planes)
-            self._max_block = max(1, BLOCK_BYTES // num_bytes)
-        if picture.pts is None or (self.pts and picture.pts <= self.pts[-1]):
-            self._is_ordered = False
-        if picture.key_frame:
-            self._keys.append(len(self))
-        self.pts.append(NO_PTS if picture.pts is None else picture.pts)
-        self._checksums.append(_checksum(picture))
-
-    def matches(self, index: int, picture: av.VideoFrame) -> bool:
-        """Whether a picture is the one that was noted as `index`, to the bit."""
-        return self.pts[index] == picture.pts and self._checksums[index] == _checksum(picture)
-
-    def block_start(self, end: int) -> int:
-        """Return where to begin the block that ends before `end`; it never decreases with `end`.
-
-        At a key frame, as a block that begins elsewhere decodes in vain what is before it; and no
-        earlier than is worth opening the file for, as every picture held takes memory.
-        """
-        start = max(0, end - self._max_block)
-        first, last = bisect_left(self._keys, start), bisect_left(self._keys, end) - 1
-        if first > last:
-            return start
-        place = bisect_right(self._keys, end - MIN_BLOCK) - 1
-        return self._keys[max(first, place)]
-
-    def keys_before(self, index: int) -> list[int]:
-        """Return the key frames from which to reach `index`, the most promising first.
-
-        The second is for files whose seeks land late, and for key frames that need what is before
-        them. There is none where time stamps do not tell frames apart; frame 0 needs no seek.
-        """
-        if not self._is_ordered:
-            return []
-        place = bisect_right(self._keys, index)
-        return [key for key in reversed(self._keys[max(0, place - 2) : place]) if key > 0]
-
-
-def _checksum(picture: av.VideoFrame) -> int:
-    """Return the CRC-32 of the picture's first plane, which for most formats is its brightness."""
-    plane = picture.planes[0]
-    bits = picture.format.components[0].bits
-    if len(picture.planes) == 1:
-        bits = picture.format.padded_bits_per_pixel
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-    return zlib.crc32(np.ascontiguousarray(rows[:, : plane.width * -(-bits // 8)]).data)
+        raise VideoError(f"{self._file.name} has pixels of format {name}, which has no RGB form")
 
 
 class _Orientation:

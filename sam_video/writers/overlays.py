@@ -22,7 +22,8 @@ class OverlayWriter:
     """Write the source with all masks drawn over it, and with its sound, as `overlay.mp4`.
 
     The video begins with the first frame that is written. It has a constant rate, but every frame
-    is shown when the source shows it, however its frames are spaced, so that the sound fits.
+    is shown when the source shows it, however its frames are spaced, so that the sound fits: its
+    own rate is the source's where its frames are closest to each other.
 
     Args:
         folder: Where `overlay.mp4` goes; it exists.
@@ -34,7 +35,7 @@ class OverlayWriter:
     def __init__(
         self, folder: Path, info: VideoInfo, read_sound: SoundReader, video_fps: int = 0
     ) -> None:
-        rate = Fraction(video_fps) or info.frame_rate
+        rate = Fraction(video_fps) or info.peak_rate or info.frame_rate
         self._path = folder / "overlay.mp4"
         self._silent = folder / ".overlay.mp4.silent"
         self._read_sound = read_sound

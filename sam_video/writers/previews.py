@@ -10,7 +10,14 @@ import numpy as np
 
 from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
 from sam_video.writers.pictures import encode_picture, write_files
-from sam_video.writers.prompt_marks import Colour, disc_radius, draw_box, draw_clicks, draw_label
+from sam_video.writers.prompt_marks import (
+    Colour,
+    disc_radius,
+    draw_box,
+    draw_clicks,
+    draw_grid,
+    draw_label,
+)
 from sam_video.writers.render import colour_of, highlighted
 from sam_video.writers.sink import Step
 
@@ -22,7 +29,8 @@ class PreviewWriter:
     """Write every frame as `preview_{index:05d}.png`, with its masks and its prompts drawn on it.
 
     Masks are tinted as by `highlighted`. Positive clicks are green discs with a plus, negative ones
-    red with a minus; boxes and names have the colour of their object.
+    red with a minus; boxes and names have the colour of their object. Without any prompts a grid of
+    pixel coordinates is drawn instead, to find out where to click.
 
     Args:
         folder: Where the images go; it exists.
@@ -40,6 +48,8 @@ class PreviewWriter:
         """Draw and encode one image."""
         index = masks.frame.index
         image = _draw(masks, self._prompts_on.get(index, []))
+        if not self._prompts_on:
+            draw_grid(image)
         path = self._folder / f"preview_{index:05d}.png"
         return partial(write_files, {path: encode_picture(image, "png")})
 

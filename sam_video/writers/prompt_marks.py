@@ -1,4 +1,7 @@
-"""Draw prompts on a picture, in place: clicks, boxes, and the names of their objects."""
+"""Draw prompts on a picture, in place: clicks, boxes, and the names of their objects.
+
+Where there are none yet, a grid shows which coordinates a prompt may have.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +23,9 @@ NEGATIVE: Colour = (210, 20, 20)
 
 SHIFT = 4
 """OpenCV draws with coordinates of `2 ** -SHIFT` pixels."""
+
+GRID_LINES = 20
+"""At most, along the longer side of a picture."""
 
 MAX_LETTERS = 40
 """Of a label; a longer name is cut, also where the picture has space for it."""
@@ -57,12 +63,63 @@ def draw_label(image: RGBImage, name: str, colour: Colour, x: float, y: float) -
     What cannot be printed is shown as `?`. A name that is too long ends in `…`; a picture too small
     for even that gets no label.
     """
-    plate = _plate(name, colour, round(disc_radius(image) * 1.8), image.shape[1])
+    plate = _plate(name, colour, _text_size(image), image.shape[1])
+    _lay(image, plate, round(x), round(y) - plate.shape[0])
+
+
+def draw_grid(image: RGBImage) -> None:
+    """Draw lines at round pixel coordinates, with their numbers along the edges of the picture.
+
+    Lines are white beside black, and numbers white on black, to be seen on any picture.
+    """
+    size = image.shape[1], image.shape[0]
+    widest = _number(max(size), image).shape
+    step = _round_up(max(max(size) / GRID_LINES, 1.1 * widest[1], 2 * widest[0]))
+    line = max(1, disc_radius(image) // 6)
+    for x in range(step, size[0], step):
+        _draw_line(image[:, x : x + 2 * line], line)
+    for y in range(step, size[1], step):
+        _draw_line(image[y : y + 2 * line].swapaxes(0, 1), line)
+    # Numbers on two opposite edges, but for a small picture, which they would cover.
+    is_small = min(size) < GRID_LINES * widest[0] / 2
+    for x in range(step, size[0] - widest[1] // 2, step):
+        for edge in (0,) if is_small else (0, size[1]):
+            plate = _number(x, image)
+            _lay(image, plate, x - plate.shape[1] // 2, edge)
+    for y in range(step, size[1] - widest[0], step):
+        for edge in (0,) if is_small else (0, size[0]):
+            plate = _number(y, image)
+            _lay(image, plate, edge, y - plate.shape[0] // 2)
+
+
+def _number(number: int, image: RGBImage) -> RGBImage:
+    return _plate(str(number), BLACK, _text_size(image), image.shape[1])
+
+
+def _round_up(distance: float) -> int:
+    """Return the next of 10, 20, 50, 100, 200, 500 and so on."""
+    power = 10
+    while 5 * power < distance:
+        power *= 10
+    return next(factor * power for factor in (1, 2, 5) if factor * power >= distance)
+
+
+def _draw_line(region: RGBImage, line: int) -> None:
+    region[:, :line] = WHITE
+    region[:, line:] = BLACK
+
+
+def _text_size(image: RGBImage) -> int:
+    return round(disc_radius(image) * 1.8)
+
+
+def _lay(image: RGBImage, plate: RGBImage, left: int, top: int) -> None:
+    """Copy a plate into a picture, moved to be wholly within it, if it has space for it."""
     height, width = plate.shape[:2]
     if height > image.shape[0] or width > image.shape[1]:
         return
-    left = min(max(0, round(x)), image.shape[1] - width)
-    top = min(max(0, round(y) - height), image.shape[0] - height)
+    left = min(max(0, left), image.shape[1] - width)
+    top = min(max(0, top), image.shape[0] - height)
     image[top : top + height, left : left + width] = plate
 
 

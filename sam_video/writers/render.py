@@ -16,9 +16,10 @@ RGBAImage = npt.NDArray[np.uint8]
 """`(H, W, 4)` uint8, RGB that is not multiplied by alpha, and alpha."""
 
 _COLOURS = (
-    "FF4040 FFA1A0 FF7633 FFB633 D1D435 4CFB12 94CF1A 40DE8A 1B9640 00D6C1 "
-    "2E9CAA 00C4FF 364797 6675FF 0019EF 863AFF 530087 CD3AFF FF97CA FF39C9"
+    "FF4040 00C4FF 530087 D1D435 CD3AFF 1B9640 FF97CA 40DE8A 364797 2E9CAA "
+    "0019EF FFB633 6675FF FF7633 FF39C9 FFA1A0 00D6C1 863AFF 4CFB12 94CF1A"
 )
+"""In an order in which neighbours differ, the first eight most, also for the colour-blind."""
 PALETTE: npt.NDArray[np.uint8] = np.array(
     [tuple(bytes.fromhex(colour)) for colour in _COLOURS.split()], dtype=np.uint8
 )

@@ -14,6 +14,9 @@ MAX_PAUSE_SECONDS = 60
 MAX_STEP_BACK_SECONDS = 0.5
 """By how much time stamps may go back and still be taken for disorder, not for a new start."""
 
+MAX_LATE_SECONDS = 0.25
+"""By how much a frame may be shown late, so that the one before it is shown too."""
+
 SPARE_SLOTS, SLOTS_PER_FRAME = 30_000, 20
 """All pauses together fill at most so many slots, and so many per frame of the source."""
 
@@ -22,7 +25,9 @@ class Timeline:
     """Gives every frame the slot of a constant rate that is nearest to its time.
 
     The first frame is at slot 0. Each is shown until the slot of the next, so frames are repeated
-    or left out where the rates differ; of a source of the same constant rate, each is shown once.
+    where the source is slower. Where it is faster on average, frames are left out. Otherwise all
+    are shown: one that is nearest to the slot of the one before takes the next slot, as long as
+    that is `MAX_LATE_SECONDS` late at most.
     Where time stamps jump back, or further ahead than is believed of a file, the jump is left out:
     a new span begins, and one warning is logged.
 
@@ -40,6 +45,7 @@ class Timeline:
         self._index = 0
         self._seconds = 0.0
         self._slot = 0
+        self._shows_all = rate >= source_rate
         self._usual_seconds = float(1 / source_rate)
         self._span_seconds = 0.0
         self._span_slot = 0
@@ -64,13 +70,14 @@ class Timeline:
     def finish(self) -> int:
         """Return the slot at which the last frame ends, which is shown for the usual time."""
         self._end_span(self._usual_seconds)
-        return max(1, self._slot, self._to_slots(self.spans[-1].end))
+        end = self._to_slots(self.spans[-1].end)
+        return max(1, self._slot, self._next_slot(end), end)
 
     def _advance(self, index: int, pts_seconds: float) -> None:
         longest = self._usual_seconds + self._longest_pause(index)
         if -MAX_STEP_BACK_SECONDS <= pts_seconds - self._seconds <= longest:
             slot = self._span_slot + self._to_slots(pts_seconds - self._span_seconds)
-            self._slot = max(self._slot, slot)
+            self._slot = max(slot, self._slot, self._next_slot(slot))
             return
         if not self.spans:
             logger.warning("time stamps jump at frame %d; the overlay leaves the jump out", index)
@@ -78,6 +85,11 @@ class Timeline:
         self._end_span(shown_seconds)
         self._slot += self._to_slots(shown_seconds)
         self._span_seconds, self._span_slot = pts_seconds, self._slot
+
+    def _next_slot(self, slot: int) -> int:
+        """Return the slot after that of the frame before, or 0 if it is too late for its own."""
+        late_seconds = (self._slot + 1 - slot) / self._rate
+        return self._slot + 1 if self._shows_all and late_seconds <= MAX_LATE_SECONDS else 0
 
     def _longest_pause(self, index: int) -> float:
         assert self._first_index is not None

@@ -681,3 +681,18 @@ def test_fields_that_together_hold_more_than_allowed_fail(
     with pytest.raises(PromptError) as caught:
         build_from(VIDEO, **text, prompts=json.dumps([entry]))
     assert str(caught.value) == message
+
+
+def test_fractions_for_coordinates_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        build_from(VIDEO, click_coordinates="[0.4,0.7],[1,0]", box_coordinates="[0,0,0.5,1]")
+    assert [record.getMessage() for record in caplog.records] == [
+        "all coordinates are between 0 and 1; expected pixels, and they are taken as pixels,"
+        " not as fractions of the picture"
+    ]
+
+
+def test_boxes_of_fal_without_names_are_objects_of_their_own() -> None:
+    box = {"x_min": 10, "y_min": 20, "x_max": 30, "y_max": 40, "frame_index": 0}
+    prompts = build_from(VIDEO, prompts=json.dumps([box, box | {"x_max": 50}]))
+    assert short(prompts) == ["1@0 [10:30]", "2@0 [10:50]"]

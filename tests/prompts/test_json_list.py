@@ -95,6 +95,32 @@ def test_entries_without_a_name_are_one_object() -> None:
     assert [p.object_id for p in parse_prompts(text)] == ["1", "1"]
 
 
+FAL_BOX = {"x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        pytest.param([FAL_BOX, FAL_BOX], ["1", "2"], id="boxes"),
+        pytest.param([FAL_BOX, FAL_BOX | {"frame_index": 3}], ["1", "2"], id="frames"),
+        pytest.param([{"box": [1, 2, 3, 4]}, FAL_BOX], ["1", "2"], id="forms"),
+        pytest.param([FAL_BOX, POINT], ["1", "1"], id="one box and a point"),
+        pytest.param([FAL_BOX, POINT, FAL_BOX], ["2", "1", "3"], id="boxes and a point"),
+        pytest.param(
+            [FAL_BOX, FAL_BOX | {"object_id": 2}, FAL_BOX], ["1", "2", "3"], id="a number in use"
+        ),
+        pytest.param([FAL_BOX | {"object_id": 1}] * 2, ["1", "1"], id="with names"),
+        pytest.param(
+            [{"box": [1, 2, 3, 4], "points": [[2, 3]]}, FAL_BOX], ["1", "1", "2"], id="with points"
+        ),
+    ],
+)
+def test_several_boxes_without_a_name_are_objects_of_their_own(
+    entries: list[dict[str, Any]], expected: list[str]
+) -> None:
+    assert [p.object_id for p in parse_prompts(json.dumps(entries))] == expected
+
+
 @pytest.mark.parametrize("text", ["", " \n", "[]", " [ ] "])
 def test_nothing_is_no_prompts(text: str) -> None:
     assert parse_prompts(text) == ()

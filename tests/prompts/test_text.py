@@ -81,6 +81,14 @@ def boxes(coordinates: str) -> list[Box]:
         pytest.param("+1,2.,3.0,04", id="signs and points"),
         pytest.param("[(np.int64(1), np.float64(2.0)), (np.int64(3), 4)]", id="NumPy scalars"),
         pytest.param("[Point(x=1, y=2), Point(x=3, y=4)]", id="named tuples"),
+        pytest.param(
+            "\uff3b\uff11\uff0c\uff12\uff3d\uff0c\uff3b\uff13\uff0c\uff14\uff3d", id="full width"
+        ),
+        pytest.param("\u30101\u30012\u3011\u3001\u30143\uff644\u3015", id="Chinese and Japanese"),
+        pytest.param("[\u0661\u060c\u0662]\u061b[\u06f3,\u06f4]", id="Arabic and Persian"),
+        pytest.param("[\u0661\u066b\u0660,2],[3,4]", id="Arabic decimal separator"),
+        pytest.param("[\u0967,\u09e8],[\u0e53,4]", id="Hindi, Bengali and Thai digits"),
+        pytest.param("\u201c[1,2],[3,4]\u201d", id="typographic quotes"),
     ],
 )
 def test_two_points_are_read_however_they_are_written(text: str) -> None:
@@ -124,8 +132,11 @@ def test_blank_coordinates_are_no_clicks(text: str) -> None:
         pytest.param("[1-2]", "'1-2' is not a finite number", id="range"),
         pytest.param("[1_0,2]", "'1_0' is not a finite number", id="underscore"),
         pytest.param("[0x10,2]", "'0x10' is not a finite number", id="hexadecimal"),
+        pytest.param("[1\u00b2,2]", "'1\u00b2' is not a finite number", id="superscript"),
         pytest.param(
-            "[\u0661,2]", "'\u0661' is not a finite number", id="digits that are not ASCII"
+            "[\u0661\u066c\u0662,2]",
+            "'1\u066c2' is not a finite number",
+            id="Arabic thousands separator",
         ),
         pytest.param("[\u22125,2]", "'\u22125' is not a finite number", id="typographic minus"),
         pytest.param('{"x":1,"y":2,"label":0}', "'label' is not a finite", id="another key"),
@@ -194,6 +205,11 @@ def test_the_longest_hostile_text_fails(unit: str) -> None:
         pytest.param("", [1, 1, 1, 1], id="empty"),
         pytest.param(" \n", [1, 1, 1, 1], id="blank"),
         pytest.param("[]", [1, 1, 1, 1], id="empty list"),
+        pytest.param(
+            "\uff3b\uff11\uff0c\u0660\uff0c\uff10\uff0c\uff11\uff3d",
+            [1, 0, 0, 1],
+            id="other scripts",
+        ),
         pytest.param("1,1,0,1,1,1", [1, 1, 0, 1], id="surplus"),
         pytest.param("1,1,0,1,9,x", [1, 1, 0, 1], id="surplus that is not read"),
     ],
@@ -230,6 +246,7 @@ def test_a_label_that_is_neither_1_nor_0_fails(labels: str, message: str) -> Non
         pytest.param("0, 30", [0, 30, 30, 30], id="the last one repeats"),
         pytest.param("[5,1,2,9]", [5, 1, 2, 9], id="brackets"),
         pytest.param("10.0,+3,", [10, 3, 3, 3], id="float, sign, trailing comma"),
+        pytest.param("\uff15\u3001\u0661\u060c\u0968", [5, 1, 2, 2], id="other scripts"),
         pytest.param("1,15,30,45,60", [1, 15, 30, 45], id="surplus"),
     ],
 )
@@ -266,6 +283,25 @@ def test_a_frame_that_is_no_whole_number_fails(frames: str, message: str) -> Non
         pytest.param("a,,b,", ["a", "", "b", ""], id="nothing between commas is a name"),
         pytest.param(",", ["", "", "", ""], id="a comma alone"),
         pytest.param("0,1", ["0", "1", "1", "1"], id="numbers are names"),
+        pytest.param('["a","a","b", "b"]', ["a", "a", "b", "b"], id="JSON list"),
+        pytest.param("[a,a,b ,b]", ["a", "a", "b", "b"], id="list without quotes"),
+        pytest.param("['a', 'a', 'b', b]", ["a", "a", "b", "b"], id="Python list"),
+        pytest.param("[a,a,b,b,]", ["a", "a", "b", "b"], id="trailing comma in brackets"),
+        pytest.param(' ["a"] ', ["a"] * 4, id="one in brackets"),
+        pytest.param("[1, 2.50]", ["1", "2.50", "2.50", "2.50"], id="numbers in brackets"),
+        pytest.param('["a, b", "\\u72d7"]', ["a, b", "狗", "狗", "狗"], id="comma, escape in JSON"),
+        pytest.param("['a, b', c d]", ["a, b", "c d", "c d", "c d"], id="comma in a Python list"),
+        pytest.param("['it's', '']", ["'it's'", "", "", ""], id="quote within a name"),
+        pytest.param("[]", [None] * 4, id="empty list names nothing"),
+        pytest.param("[,]", [""] * 4, id="a comma in brackets"),
+        pytest.param("[true,null]", ["true", "null", "null", "null"], id="words of JSON"),
+        pytest.param("a [1],b [2]", ["a [1]", "b [2]", "b [2]", "b [2]"], id="brackets in names"),
+        pytest.param("[1] a,b [2]", ["[1] a", "b [2]", "b [2]", "b [2]"], id="no list"),
+        pytest.param(
+            "[a [1],b [2]]", ["a [1]", "b [2]", "b [2]", "b [2]"], id="brackets in a list"
+        ),
+        pytest.param('"a",b', ['"a"', "b", "b", "b"], id="quotes without brackets"),
+        pytest.param("\uff11,\u3001", ["\uff11"] + ["\u3001"] * 3, id="names of any script"),
         pytest.param(
             "left hand,Löffel 🥄",
             ["left hand", "Löffel 🥄", "Löffel 🥄", "Löffel 🥄"],
@@ -275,6 +311,12 @@ def test_a_frame_that_is_no_whole_number_fails(frames: str, message: str) -> Non
 )
 def test_each_click_gets_a_name(ids: str, expected: list[str | None]) -> None:
     assert [prompt.object_id for prompt in parse(FOUR_POINTS, ids=ids)] == expected
+
+
+@pytest.mark.parametrize("unit", ["[", "[]", "'", '"', "',", "[,", "\\"])
+def test_the_longest_hostile_names_are_names(unit: str) -> None:
+    text = (unit * MAX_TEXT_LENGTH)[: MAX_TEXT_LENGTH - 2]
+    assert len(parse(FOUR_POINTS, ids=f"[{text}]")) == 4
 
 
 def test_clicks_and_boxes_know_their_place() -> None:

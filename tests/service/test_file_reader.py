@@ -267,6 +267,38 @@ def test_a_crash_in_the_middle_of_a_prediction_fails_and_the_next_one_works(
     assert len(list(session.predict(prompt, tmp_path / "out"))) == (2 if fields else 4)
 
 
+def test_a_file_that_is_overwritten_while_it_is_tracked_fails(
+    session: Session, tmp_path: Path
+) -> None:
+    draw_clip(tmp_path / "clip.mp4", num_frames=600)
+    draw_clip(tmp_path / "other.mp4", num_frames=40)
+    files = session.predict(request(tmp_path / "clip.mp4"), tmp_path / "out")
+    next(files)
+    (tmp_path / "clip.mp4").write_bytes((tmp_path / "other.mp4").read_bytes())
+    with pytest.raises(VideoError, match=r"'clip.mp4'\)? changed while it was read$"):
+        list(files)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_that_is_removed_while_it_is_tracked_costs_the_sound_and_a_warning(
+    session: Session, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [index / 24 for index in range(24)]
+    draw_flash_clip(tmp_path / "a.mkv", times=times, events=(0.5,), sound=(0, 1))
+    frames = request(tmp_path / "a.mkv", output_overlay=True)
+    files = session.predict(frames, tmp_path / "out")
+    next(files)
+    (tmp_path / "a.mkv").unlink()
+    assert [path.name for path in files][-1] == "overlay.mp4"
+    assert "cannot be read: No such file or directory; what is written has no sound" in caplog.text
+
+
+def test_the_whole_file_is_decoded_to_count_exactly(reader: FileReader, tmp_path: Path) -> None:
+    draw_clip(tmp_path / "a.mp4", num_frames=9)
+    video = reader.open_video(tmp_path / "a.mp4")
+    assert (video.count_frames(4), video.count_exactly()) == (4, 9)
+
+
 def test_a_prediction_that_is_abandoned_leaves_nothing(session: Session, tmp_path: Path) -> None:
     draw_clip(tmp_path / "clip.mp4", num_frames=60)
     files = session.predict(request(tmp_path / "clip.mp4"), tmp_path / "out")

@@ -14,10 +14,12 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam_video.errors import RequestError
-from sam_video.request import Request
+from sam_video.request import RLE_FORMATS, Request
 from sam_video.service.pipeline import segment_video
 from sam_video.service.session import Session
 from sam_video.types import BoolMask, Click, ObjectPrompt
+from sam_video.video.source import open_video
+from sam_video.writers.prompt_marks import draw_grid
 from tests.alpha_video import decode_alpha
 from tests.clips import draw_clip
 
@@ -119,9 +121,11 @@ def test_all_outputs_of_one_pass_hold_the_masks_of_the_tracker(
 @pytest.mark.parametrize(
     ("options", "indices"),
     [
-        pytest.param({"start_frame": 3, "end_frame": 6}, [0, 3, 4, 5, 6], id="from-to"),
+        pytest.param({"start_frame": 3, "end_frame": 6}, [3, 4, 5, 6], id="from-to"),
         pytest.param({"frame_interval": 3}, [0, 3, 4, 6, 9], id="every-third"),
-        pytest.param({"frame_interval": 3, "start_frame": 1}, [0, 1, 4, 7], id="from-the-second"),
+        pytest.param({"frame_interval": 3, "start_frame": 1}, [1, 4, 7], id="from-the-second"),
+        pytest.param({"start_frame": 6}, [6, 7, 8, 9], id="after-all-prompts"),
+        pytest.param({"end_frame": 2}, [0, 1, 2], id="before-a-prompt"),
         pytest.param({"output_frame_interval": 4}, [0, 4, 8], id="drawn"),
     ],
 )
@@ -133,6 +137,7 @@ def test_chosen_frames_come_out_under_their_own_index(
     boxes = json.loads((tmp_path / "boxes.json").read_text())
     processed = range(NUM_FRAMES) if "output_frame_interval" in options else indices
     assert [int(index) for index in boxes] == list(processed)
+    assert session.metrics.frames == len(processed)
     for index, entries in boxes.items():
         assert entries, index
         assert all(entry["timestep"] == pytest.approx(int(index) / 24) for entry in entries)
@@ -182,6 +187,59 @@ def test_an_alpha_video_is_transparent_where_the_objects_are_not(
         alpha = frame[..., 3] >= 128
         union = np.logical_or.reduce(list(masks[index].values()))
         assert (alpha & union).sum() / (alpha | union).sum() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("options", "index"),
+    [
+        pytest.param({}, 0, id="video"),
+        pytest.param({"start_frame": 3, "end_frame": 6}, 3, id="range"),
+        pytest.param({"prompts": "[]", "frame_interval": 3}, 0, id="empty-list"),
+    ],
+)
+def test_a_preview_without_any_prompt_is_the_first_frame_with_a_grid_and_needs_no_model(
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    index: int,
+) -> None:
+    monkeypatch.setattr("sam_video.service.session.load_model", None)
+    session = Session()
+    request = Request(input_video=clip, preview=True, **options)
+    (path,) = session.predict(request, tmp_path)
+    assert path.name == f"preview_{index:05d}.png"
+    (frame,) = open_video(clip).frames_at([index])
+    expected = frame.image.copy()
+    draw_grid(expected)
+    assert np.array_equal(np.asarray(Image.open(path)), expected)
+    assert (session.metrics.frames, session.metrics.objects) == (1, 0)
+
+
+def test_a_preview_of_a_still_image_without_any_prompt_has_a_grid(
+    still: Path, tmp_path: Path
+) -> None:
+    request = Request(input_video=still, preview=True, start_frame=5)
+    assert [path.name for path in Session().predict(request, tmp_path)] == ["preview_00000.png"]
+
+
+@pytest.mark.parametrize("rle_format", RLE_FORMATS)
+def test_the_data_files_of_a_preview_without_any_prompt_hold_no_object(
+    clip: Path, tmp_path: Path, rle_format: str
+) -> None:
+    options: dict[str, Any] = EVERYTHING | {"rle_format": rle_format}
+    request = Request(input_video=clip, preview=True, **options)
+    assert [path.name for path in Session().predict(request, tmp_path)] == [
+        "preview_00000.png", "rle.json", "boxes.json", "masks.zip", "confidences.zip"
+    ]  # fmt: skip
+    assert read_zip(tmp_path / "masks.zip") == read_zip(tmp_path / "confidences.zip") == {}
+    assert json.loads((tmp_path / "boxes.json").read_text()) == {"0": []}
+    json.loads((tmp_path / "rle.json").read_text())
+
+
+def test_a_preview_without_any_prompt_past_the_end_fails(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="start_frame is 10; expected a frame from 0 to 9"):
+        list(Session().predict(Request(input_video=clip, preview=True, start_frame=10), tmp_path))
 
 
 def test_a_preview_has_the_prompted_frames_with_the_objects_prompted_there(

@@ -255,6 +255,40 @@ def test_from_python_only_negative_prompts_fails(
         next(segment_video(clip[0], prompts, model="pocket"))
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (ObjectPrompt("disc", 0, (Click(50, 77),)), "as prompts[0] is; expected only one"),
+        (ObjectPrompt("far", 0, (Click(999, 77),)), "expected a point inside the 384x256 picture"),
+        (ObjectPrompt("small", 0, mask=np.ones((10, 10), np.bool_)), "is 10x10; expected 384x256"),
+        (ObjectPrompt("late", 12, (Click(46, 77),)), "is 12; expected a frame from 0 to 11"),
+        (ObjectPrompt("gone", 0, (Click(46, 77, 0),)), "nothing positive for 'gone'"),
+    ],
+    ids=["twice", "outside", "mask", "frame", "negative"],
+)
+def test_from_python_a_prompt_that_does_not_fit_the_video_fails_before_a_model_is_loaded(
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+    monkeypatch: pytest.MonkeyPatch,
+    second: ObjectPrompt,
+    message: str,
+) -> None:
+    monkeypatch.setattr("sam_video.service.pipeline.load_model", None)
+    prompts = [ObjectPrompt("disc", 0, (Click(46, 77),)), second]
+    with pytest.raises(PromptError, match=re.escape(message)):
+        next(segment_video(clip[0], prompts))
+
+
+def test_from_python_a_negative_click_on_a_later_frame_corrects_its_object(
+    clip: tuple[Path, list[dict[str, BoolMask]]],
+) -> None:
+    prompts = [
+        ObjectPrompt("disc", 0, (Click(46, 77),)),
+        ObjectPrompt("disc", 5, (Click(46, 77, 0),)),
+    ]
+    frames = list(segment_video(clip[0], prompts, model=FakeModel()))
+    assert [bool(masks.objects[0].mask.any()) for masks in frames[:6]] == [True] * 5 + [False]
+
+
 def video_cases() -> list[dict[str, str]]:
     """Return the rows of the index of real videos, if they are there."""
     index = VIDEOS / "INDEX.tsv"

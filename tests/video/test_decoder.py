@@ -13,10 +13,10 @@ import pytest
 from av.stream import Disposition
 
 from sam_video.errors import VideoError
-from sam_video.video import decoder
-from sam_video.video import source as video
+from sam_video.video import decoder, frame_map
 from sam_video.video.decoder import Decoder
 from sam_video.video.source import open_video
+from sam_video.video.source_file import SourceFile
 from tests.clips import draw_clip, draw_frame
 from tests.containers import CONTAINERS, NUM_FRAMES, frame_key
 
@@ -156,7 +156,7 @@ def test_a_playlist_that_names_another_file_fails(tmp_path: Path, name: str, rea
     segment = draw(tmp_path, "mpeg2.ts")
     (tmp_path / "list.mp4").write_text(PLAYLISTS[name].format(segment))
     with pytest.raises(VideoError, match=r"^'list.mp4' is (a playlist|a text file|of no known)"):
-        reader(tmp_path / "list.mp4")
+        reader(SourceFile(tmp_path / "list.mp4"))
 
 
 def test_frames_that_are_too_large_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_a_video_of_the_shared_folder_reads_backward(
     path = DATA / "videos" / name
     if not path.exists():
         pytest.skip("the shared folder of videos is not here")
-    monkeypatch.setattr(video, "BLOCK_BYTES", 12 * 2**20)
+    monkeypatch.setattr(frame_map, "BLOCK_BYTES", 12 * 2**20)
     source = open_video(path)
     forward = [frame_key(frame) for frame in source.frames()]
     assert [frame_key(frame) for frame in source.frames_backward(10_000)] == forward[::-1]

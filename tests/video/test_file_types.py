@@ -9,6 +9,7 @@ import pytest
 from sam_video.errors import VideoError
 from sam_video.video.file_types import describe_other
 from sam_video.video.source import open_video
+from sam_video.video.source_file import SourceFile
 from tests.clips import draw_clip
 
 
@@ -46,7 +47,7 @@ def test_something_else_is_named_and_fails(tmp_path: Path, found: str) -> None:
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.avi", "a.ts", "a.flv", "a.gif", "a.webp"])
 def test_a_video_is_nothing_else(tmp_path: Path, name: str) -> None:
     draw_clip(tmp_path / name, codec={".ts": "libx264", ".flv": "flv"}.get(Path(name).suffix))
-    assert describe_other(tmp_path / name) is None
+    assert describe_other(SourceFile(tmp_path / name)) is None
 
 
 def test_raw_pixels_that_look_like_text_are_no_text_file(tmp_path: Path) -> None:

@@ -46,6 +46,51 @@ def test_a_still_image_is_a_video_of_one_frame(tmp_path: Path, name: str) -> Non
     assert len(list(source.frames_backward(7))) == source.count_frames(7) == 1
 
 
+def rgba(index: int) -> Image.Image:
+    """Return a picture whose left half is opaque, and the rest transparent or half so."""
+    image = np.dstack([draw_frame(index)[0], np.full((64, 96), 255, np.uint8)])
+    image[:, 48:, 3], image[:, 72:, 3] = 0, 128
+    return Image.fromarray(image)
+
+
+def check_on_white(image: RGBImage, index: int, *, has_half: bool) -> None:
+    drawn = draw_frame(index)[0].astype(int)
+    assert np.abs(image[:, :46] - drawn[:, :46]).mean() < 9
+    assert (image[:, 50:72] == 255).mean() > 0.9
+    if has_half:
+        assert np.abs(image[:, 74:] - (drawn[:, 74:] + 255) / 2).mean() < 9
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.avif", "a.tiff", "a.gif"])
+def test_transparent_pixels_are_shown_on_white(tmp_path: Path, name: str) -> None:
+    rgba(0).save(tmp_path / name)
+    (frame,) = open_video(tmp_path / name).frames()
+    check_on_white(frame.image, 0, has_half=name != "a.gif")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.gif"])
+def test_transparent_pixels_of_an_animation_are_shown_on_white(tmp_path: Path, name: str) -> None:
+    options: dict[str, Any] = {"disposal": 2} if name == "a.gif" else {}
+    rest = [rgba(index) for index in range(1, 4)]
+    rgba(0).save(tmp_path / name, save_all=True, append_images=rest, duration=40, **options)
+    frames = list(open_video(tmp_path / name).frames())
+    assert len(frames) == 4
+    for frame in frames:
+        check_on_white(frame.image, frame.index, has_half=name != "a.gif")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_colour_that_is_declared_transparent_is_shown_on_white(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (20, 10), 3 if mode != "RGB" else (3, 4, 5))
+    if mode == "P":
+        image.putpalette(bytes(range(256)) * 3)
+    image.paste(200 if mode != "RGB" else (200, 0, 0), (0, 0, 10, 10))
+    image.save(tmp_path / "a.png", transparency=3 if mode != "RGB" else (3, 4, 5))
+    (frame,) = open_video(tmp_path / "a.png").frames()
+    assert (frame.image[:, 10:] == 255).all()
+    assert (frame.image[:, :10] == np.asarray(image.convert("RGB"))[:, :10]).all()
+
+
 def test_the_suffix_of_an_image_does_not_matter(tmp_path: Path) -> None:
     assert open_video(save(tmp_path / "a.png").rename(tmp_path / "a.mp4")).info.is_still
 

@@ -172,7 +172,13 @@ def test_waiting_for_an_item_can_be_cancelled() -> None:
 
 def read_all(source: FrameSource) -> list[list[tuple[int, float, bytes]]]:
     """Read a source in all ways."""
-    passes = (source.frames(), source.frames_at({9, 2, 5, 99}), source.frames_backward(7))
+    passes = (
+        source.frames(),
+        source.frames(3),
+        source.frames_at({9, 2, 5, 99}),
+        source.frames_backward(7),
+        source.frames_backward(7, 4),
+    )
     return [[(f.index, f.pts_seconds, f.image.tobytes()) for f in frames] for frames in passes]
 
 
@@ -205,7 +211,7 @@ def test_leaving_ends_readers_that_are_not_closed() -> None:
 
 def test_a_source_that_fails_at_once_fails_in_the_reader() -> None:
     class Broken(FrameList):
-        def frames(self) -> Generator[Frame, None, None]:
+        def frames(self, start: int = 0) -> Generator[Frame, None, None]:
             yield from self._fail()
 
         def _fail(self) -> NoReturn:

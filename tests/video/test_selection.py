@@ -1,6 +1,6 @@
 """Selected frames against the plain filter that they stand for."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -47,6 +47,12 @@ def test_every_reader_gives_the_frames_that_a_filter_gives(
         backward = [frame.image[0, 0, 0] for frame in selection.frames_backward(last)]
         assert backward == indices[: last + 1][::-1]
         assert selection.count_frames(last + 1) == last + 1
+        assert selection.count_backward(last + 1) == last + 1
+        for start in range(last + 3):
+            some = [frame.image[0, 0, 0] for frame in selection.frames(start)]
+            assert some == indices[start:]
+            backward = [frame.image[0, 0, 0] for frame in selection.frames_backward(last, start)]
+            assert backward == indices[start : last + 1][::-1]
         assert [frame.image[0, 0, 0] for frame in selection.frames_at({0, last})] == [
             indices[place] for place in sorted({0, last}) if place >= 0
         ]
@@ -66,20 +72,53 @@ def test_what_goes_in_comes_out_under_its_own_index(
     assert [masks.frame.index for masks in restored] == indices
 
 
+@pytest.mark.parametrize(
+    ("options", "prompted", "inside"),
+    [
+        pytest.param({"start_frame": 5}, (1, 3), range(5, 20), id="before"),
+        pytest.param({"end_frame": 5}, (8, 19), range(6), id="after"),
+        pytest.param(
+            {"start_frame": 5, "end_frame": 9, "frame_interval": 3},
+            (0, 6, 12),
+            (5, 6, 8),
+            id="around",
+        ),
+    ],
+)
+def test_prompted_frames_outside_have_numbers_and_do_not_come_out(
+    options: dict[str, int], prompted: tuple[int, ...], inside: Sequence[int]
+) -> None:
+    selection = select_frames(SOURCE, prompted, **options)
+    numbered = sorted({*prompted, *inside})
+    first = numbered.index(inside[0])
+    for frames in (selection.frames(), selection.frames(first)):
+        assert [numbered[frame.index] for frame in frames] == list(inside)
+    assert [frame.image[0, 0, 0] for frame in selection.frames()] == list(inside)
+    backward = [frame.image[0, 0, 0] for frame in selection.frames_backward(len(numbered) - 1)]
+    assert backward == list(inside)[::-1]
+    assert list(selection.frames_backward(first - 1)) == []
+    prompts = [ObjectPrompt("a", index, (Click(0, 0),)) for index in prompted]
+    places = [prompt.frame_index for prompt in selection.renumbered(prompts)]
+    assert [frame.image[0, 0, 0] for frame in selection.frames_at(places)] == list(prompted)
+    assert selection.info.num_frames == selection.count_backward(len(numbered)) == len(inside)
+    assert selection.count_backward(first + 2) == 2
+    assert selection.count_frames(1000) == len(numbered)
+
+
 def test_decoding_ends_with_the_last_selected_frame() -> None:
     class Counted(FrameList):
         num_read = 0
 
-        def frames(self) -> Generator[Frame, None, None]:
-            for frame in super().frames():
+        def frames(self, start: int = 0) -> Generator[Frame, None, None]:
+            for frame in super().frames(start):
                 self.num_read += 1
                 yield frame
 
     source = Counted([image.image for image in SOURCE.frames()])
     list(FrameSelection(source, range(2, 6)).frames())
-    assert source.num_read == 6
+    assert source.num_read == 4
     list(islice(FrameSelection(source, range(ENDLESS)).frames(), 3))
-    assert source.num_read == 9
+    assert source.num_read == 7
 
 
 def test_every_nth_is_counted_among_the_regular_frames() -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from sam_video.errors import VideoError
 from sam_video.types import RGBImage
-from sam_video.video import decoder
-from sam_video.video import source as video
+from sam_video.video import decoder, frame_map
 from sam_video.video.source import open_video
 from sam_video.writers.video_encoder import find_ffmpeg
 from tests.clips import DISC_COLOUR, RECTANGLE_COLOUR, draw_clip, draw_frame
@@ -62,8 +61,8 @@ def test_backward_is_forward_reversed(
     clips: Path, monkeypatch: pytest.MonkeyPatch, name: str, bounds: tuple[int, int], last: int
 ) -> None:
     block_bytes, min_block = bounds
-    monkeypatch.setattr(video, "BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(video, "MIN_BLOCK", min_block)
+    monkeypatch.setattr(frame_map, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(frame_map, "MIN_BLOCK", min_block)
     source = open_video(clips / name)
     forward = [frame_key(frame) for frame in source.frames()]
     backward = [frame_key(frame) for frame in source.frames_backward(last)]
@@ -91,7 +90,7 @@ def test_backward_decodes_each_frame_a_few_times_only(
         num_decoded += len(pictures)
         return pictures, is_damaged
 
-    monkeypatch.setattr(video, "BLOCK_BYTES", 70_000)
+    monkeypatch.setattr(frame_map, "BLOCK_BYTES", 70_000)
     monkeypatch.setattr(decoder, "_decode_packet", count)
     assert len(list(source.frames_backward(NUM_FRAMES - 1))) == NUM_FRAMES
     assert num_decoded < 4 * NUM_FRAMES

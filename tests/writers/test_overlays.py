@@ -13,7 +13,15 @@ import av
 import numpy as np
 import pytest
 
-from sam_video.types import Frame, MaskFrame, ObjectMask, Samples, Span, VideoInfo
+from sam_video.types import (
+    Frame,
+    MaskFrame,
+    ObjectMask,
+    RGBImage,
+    Samples,
+    Span,
+    VideoInfo,
+)
 from sam_video.video.sound import read_sound
 from sam_video.video.source import open_video
 from sam_video.writers.overlays import OverlayWriter
@@ -135,6 +143,37 @@ def test_a_variable_rate_is_shown_at_its_own_times(tmp_path: Path, suffix: str) 
     assert times_of(path) == pytest.approx([n / rate for n in range(len(times_of(path)))])
     assert flashes(path) == pytest.approx(EVENTS, abs=0.5 / float(rate) + 1e-3)
     assert beeps(path) == pytest.approx(EVENTS, abs=0.02)
+
+
+def shown(path: Path, sources: Sequence[RGBImage]) -> list[int]:
+    """Return which of some pictures each frame of a video shows."""
+    stacked = np.stack(sources).astype(int)
+    return [
+        int(np.abs(stacked - frame.image).mean(axis=(1, 2, 3)).argmin())
+        for frame in open_video(path).frames()
+    ]
+
+
+def test_every_frame_of_a_variable_rate_is_shown(tmp_path: Path) -> None:
+    times = [0.0]
+    for index in range(22):
+        times.append(times[-1] + (1, 1, 3, 1, 2, 1, 5)[index % 7] / 24)
+    draw_clip(tmp_path / "source.mp4", num_frames=len(times), times=times)
+    path = overlay(tmp_path, tmp_path / "source.mp4")
+    expected = [
+        sum(time <= slot / 24 + 1e-3 for time in times) - 1
+        for slot in range(round(times[-1] * 24) + 1)
+    ]
+    found = shown(path, [draw_frame(index)[0] for index in range(len(times))])
+    assert found[: len(expected)] == expected
+    assert set(found) == set(range(len(times)))
+
+
+def test_the_frames_of_a_burst_beyond_the_start_are_shown_a_little_later(tmp_path: Path) -> None:
+    times = [*(index / 24 for index in range(12)), 0.51, 0.52, 0.7, 0.9]
+    path = write_times(tmp_path, times)
+    found = shown(path, [draw_frame(index)[0] for index in range(len(times))])
+    assert set(found) == set(range(len(times)))
 
 
 @pytest.mark.parametrize(("interval", "video_fps"), [(3, 0), (6, 10), (1, 12), (1, 48), (1, 30)])

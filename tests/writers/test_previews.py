@@ -12,7 +12,7 @@ from PIL import Image
 
 from sam_video.types import Box, Click, Frame, MaskFrame, ObjectMask, ObjectPrompt
 from sam_video.writers.previews import UNKNOWN, PreviewWriter
-from sam_video.writers.prompt_marks import NEGATIVE, POSITIVE
+from sam_video.writers.prompt_marks import NEGATIVE, POSITIVE, draw_grid
 from sam_video.writers.render import PALETTE, highlighted
 from tests.mask_frames import INFO, disc, mask_frame, write_all
 
@@ -37,8 +37,15 @@ def has_colour(image: npt.NDArray[np.uint8], colour: Sequence[int]) -> bool:
     return bool((image == np.array(colour)).all(axis=2).any())
 
 
-def test_without_prompts_a_preview_is_the_frame_with_its_masks(tmp_path: Path) -> None:
-    assert np.array_equal(preview(tmp_path, []), highlighted(large_frame()))
+def test_without_prompts_a_preview_is_the_frame_with_a_grid(tmp_path: Path) -> None:
+    expected = highlighted(large_frame())
+    draw_grid(expected)
+    assert np.array_equal(preview(tmp_path, []), expected)
+
+
+def test_without_prompts_on_a_frame_its_preview_is_the_frame_with_its_masks(tmp_path: Path) -> None:
+    elsewhere = [ObjectPrompt("dog", 3, (Click(200, 100),))]
+    assert np.array_equal(preview(tmp_path, elsewhere), highlighted(large_frame()))
 
 
 def test_previews_are_named_after_their_frames(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sam_video.writers.prompt_marks import (
     disc_radius,
     draw_box,
     draw_clicks,
+    draw_grid,
     draw_label,
 )
 
@@ -154,3 +155,41 @@ def test_pictures_of_any_size_can_be_drawn_on(size: tuple[int, int]) -> None:
     draw_label(image, "a dog", BLUE, 0, 0)
     draw_clicks(image, [Click(0, 0, 1), Click(size[0] - 0.1, size[1] - 0.1, 0)])
     assert changed(image).any()
+
+
+@pytest.mark.parametrize(
+    ("size", "step"),
+    [((640, 360), 50), ((1280, 720), 100), ((1080, 1920), 100), ((3840, 2160), 200)],
+    ids=str,
+)
+@pytest.mark.parametrize("level", [0, GRAY, 255])
+def test_a_grid_has_lines_at_round_coordinates_that_show_on_any_picture(
+    size: tuple[int, int], step: int, level: int
+) -> None:
+    image = np.full((size[1], size[0], 3), level, np.uint8)
+    draw_grid(image)
+    row = image[step + step // 2].mean(axis=1)
+    for x in range(2 * step, size[0] - step, step):
+        assert row[x] == 255
+        assert row[x + max(1, disc_radius(image) // 6)] == 0
+        assert row[x + step // 2] == level
+
+
+def test_the_numbers_of_a_grid_stand_at_the_edges_beside_their_lines() -> None:
+    image = canvas(640, 360)
+    draw_grid(image)
+    is_plate = (image == 0).all(axis=2)
+    for x in range(50, 620, 50):
+        for rows in (slice(0, 15), slice(-15, None)):
+            assert is_plate[rows, x - 8 : x + 8].mean() > 0.4
+    for y in range(50, 340, 50):
+        for columns in (slice(0, 15), slice(-15, None)):
+            assert is_plate[y - 6 : y + 6, columns].mean() > 0.4
+    assert (image[60:90, 60:90] == GRAY).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (96, 64), (3, 4000), (4000, 20)], ids=str)
+def test_a_grid_fits_any_picture(size: tuple[int, int]) -> None:
+    image = canvas(*size)
+    draw_grid(image)
+    assert image.shape == (size[1], size[0], 3)

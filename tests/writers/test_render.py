@@ -1,5 +1,8 @@
 """Drawn images, compared pixel by pixel with the rule computed the slow way."""
 
+from itertools import combinations
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -57,12 +60,37 @@ NOTHING = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
 RAGGED = np.random.default_rng(5).random((HEIGHT, WIDTH)) > 0.5
 
 
-def test_the_palette_is_the_twenty_colours_of_the_published_model() -> None:
-    names = " ".join("#" + bytes(colour.tolist()).hex().upper() for colour in PALETTE)
-    assert names == (
-        "#FF4040 #FFA1A0 #FF7633 #FFB633 #D1D435 #4CFB12 #94CF1A #40DE8A #1B9640 #00D6C1 "
-        "#2E9CAA #00C4FF #364797 #6675FF #0019EF #863AFF #530087 #CD3AFF #FF97CA #FF39C9"
+SIGHTS = {
+    "usual": np.eye(3),
+    "without red": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "without green": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}  # fmt: skip
+"""How linear RGB is seen: Machado, Oliveira and Fernandes (2009), full severity."""
+
+
+def test_the_palette_has_the_twenty_colours_of_the_published_model() -> None:
+    names = {bytes(colour.tolist()).hex().upper() for colour in PALETTE}
+    published = (
+        "FF4040 FFA1A0 FF7633 FFB633 D1D435 4CFB12 94CF1A 40DE8A 1B9640 00D6C1 "
+        "2E9CAA 00C4FF 364797 6675FF 0019EF 863AFF 530087 CD3AFF FF97CA FF39C9"
     )
+    assert names == set(published.split())
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_the_first_eight_colours_are_told_apart(sight: str) -> None:
+    encoded = PALETTE[:8].astype(np.float32) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.asarray(SIGHTS[sight]).T, 0, 1).astype(np.float32)
+    lab = cv2.cvtColor(seen[None], cv2.COLOR_LRGB2LAB)[0]
+    distances = [float(np.linalg.norm(a - b)) for a, b in combinations(lab, 2)]
+    assert min(distances) > 15  # 2.3 can just be told apart
 
 
 def test_binary_is_255_on_any_object_and_0_elsewhere() -> None:
@@ -112,7 +140,7 @@ def test_halves_are_rounded_up_for_every_source_value() -> None:
     image = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     item = ObjectMask("ramp", 1, np.ones((1, 256), dtype=np.bool_), 1.0, 1.0)
     drawn = highlighted(MaskFrame(Frame(0, 0.0, image), (item,)))
-    red, green, blue = 0xFF, 0xA1, 0xA0
+    red, green, blue = 0x00, 0xC4, 0xFF
     assert drawn[0].tolist() == [
         [(red + value + 1) // 2, (green + value + 1) // 2, (blue + value + 1) // 2]
         for value in range(256)

@@ -1,4 +1,4 @@
-"""`rle.json` in the form `start_length`, read back by the README's own decoder."""
+"""`rle.json` in the form `start_length`, read back by the decoder of docs/outputs.md."""
 
 import json
 from pathlib import Path

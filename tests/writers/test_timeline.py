@@ -53,8 +53,26 @@ def test_at_another_rate_frames_are_repeated_or_left_out(
 
 
 def test_a_variable_rate_keeps_its_times() -> None:
-    placed, _ = slots([5.0, 5.04, 5.5, 5.51, 6.0])
-    assert placed == [0, 1, 13, 13, 25, 26]
+    placed, _ = slots([5.0, 5.04, 5.5, 5.9, 6.0])
+    assert placed == [0, 1, 13, 23, 25, 26]
+
+
+def test_frames_that_share_a_slot_are_shown_one_after_the_other() -> None:
+    placed, timeline = slots([5.0, 5.04, 5.5, 5.51, 5.52, 6.0])
+    assert placed == [0, 1, 13, 14, 15, 25, 26]
+    (span,) = timeline.spans
+    assert span.source_end == pytest.approx(6.04)
+
+
+def test_the_last_frame_is_shown_when_it_shares_a_slot() -> None:
+    assert slots([0, 0.04, 0.05, 0.06])[0] == [0, 1, 2, 3, 4]
+
+
+def test_frames_that_come_too_fast_for_too_long_are_left_out() -> None:
+    placed, _ = slots([index / 50 for index in range(100)])
+    assert placed[:8] == [0, 1, 2, 3, 4, 5, 6, 7]
+    late = [slot / 25 - index / 50 for index, slot in enumerate(placed[:-1])]
+    assert max(late) <= 0.25 + 0.02
 
 
 def test_the_last_of_frames_far_apart_is_shown_as_long_as_the_others() -> None:
@@ -68,7 +86,7 @@ def test_a_single_frame_is_shown_once() -> None:
 
 def test_time_stamps_in_disorder_do_not_go_back() -> None:
     placed, timeline = slots([0, 0.08, 0.04, 0.12, 0.16])
-    assert placed == [0, 2, 2, 3, 4, 5]
+    assert placed == [0, 2, 3, 4, 5, 6]
     assert len(timeline.spans) == 1
 
 

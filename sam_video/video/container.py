@@ -1,0 +1,102 @@
+"""Open a video file with PyAV (FFmpeg), and read its packets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import Flags, InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from sam_video.errors import VideoError
+from sam_video.limits import MAX_FRAME_PIXELS
+from sam_video.video.file_types import describe_unreadable
+from sam_video.video.source_file import SourceFile
+from sam_video.workers.watchdog import check_headroom, report_progress
+
+_StreamT = TypeVar("_StreamT", AudioStream, VideoStream)
+
+DEMUXERS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,live_flv,asf,ogg,mxf,gxf,nut,ivf,obu,av1,"
+    "h264,hevc,vvc,evc,h261,h263,mjpeg,mpjpeg,vc1,vc1test,dv,dirac,rm,swf,wtv,nsv,dhav,avs2,avs3,"
+    "yuv4mpegpipe,cavsvideo,dnxhd,cine,cdxl,flic,roq,bink,smk,smjpeg,film_cpk,4xm"
+)
+"""FFmpeg's readers of containers that hold their own pictures, and do not name other files."""
+
+MAX_PADDING_PX = 256
+"""By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
+
+
+@contextmanager
+def open_stream(file: SourceFile) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file of any origin, by the readers of `DEMUXERS` alone, and its best video stream.
+
+    Raises:
+        VideoError: It cannot be opened, has no video stream, or its frames are too large.
+    """
+    options = {
+        "format_whitelist": DEMUXERS,
+        "protocol_whitelist": "none",
+        "max_pixels": str(MAX_FRAME_PIXELS.value),
+    }
+    with file.open() as opened:
+        try:
+            container = av.open(opened, "r", options=options, metadata_errors="replace")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            check_headroom(error)
+            raise VideoError(f"{file.name} is {describe_unreadable(file)}") from None
+        with container:
+            # PyAV asks for made-up time stamps, which are in the wrong order in AVI.
+            container.flags &= ~cast(int, Flags.gen_pts.value)
+            stream = _video_stream(file, container)
+            stream.codec_context.options = {"max_pixels": str(_max_coded_pixels(stream))}
+            yield container, stream
+
+
+def _video_stream(file: SourceFile, container: InputContainer) -> VideoStream:
+    stream = container.streams.best("video")
+    # A cover picture makes no video of a song.
+    if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
+        found = ", ".join(sorted({stream.type for stream in container.streams} - {"video"}))
+        raise VideoError(f"{file.name} has no video stream ({found or 'nothing'} only)")
+    if stream.codec_context is None:
+        raise VideoError(f"{file.name} is of a codec that cannot be decoded here")
+    if stream.width * stream.height > MAX_FRAME_PIXELS.value:
+        raise VideoError(
+            f"{file.name} has frames of {stream.width}x{stream.height} pixels;"
+            f" expected at most {MAX_FRAME_PIXELS} per frame"
+        )
+    return stream
+
+
+def _max_coded_pixels(stream: VideoStream) -> int:
+    """Return the limit as FFmpeg counts, whose buffers are larger than what they hold."""
+    width, height = (size + MAX_PADDING_PX for size in (stream.width, stream.height))
+    return max(MAX_FRAME_PIXELS.value, width * height)
+
+
+def read_packets(
+    container: InputContainer, stream: _StreamT
+) -> "Iterator[Packet[_StreamT] | None]":
+    """Yield the stream's packets, the last of which empties the decoder: None in a broken file."""
+    while True:
+        try:
+            for packet in container.demux(stream):
+                report_progress()
+                yield packet
+        except IndexError:
+            # PyAV trips over the first packet of a stream that begins in the middle of the file,
+            # and is prepared when asked anew.
+            continue
+        except av.FFmpegError as error:
+            check_headroom(error)
+            yield None
+        return
+
+
+def holds_picture(packet: "Packet[VideoStream] | None") -> bool:
+    """Whether a picture is expected of a packet, though another one may complete it."""
+    return packet is not None and packet.size > 0 and not packet.is_discard

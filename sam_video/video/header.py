@@ -1,0 +1,107 @@
+"""What a video file says of its video stream, where that can be believed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from sam_video.limits import MAX_FRAMES, MAX_SECONDS
+from sam_video.video.container import holds_picture, read_packets
+from sam_video.video.rates import rate_of
+
+SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
+"""Frames per second: what a header may say and be believed, and what is taken where none is."""
+
+UNUSUAL_RATE = Fraction(240)
+"""Frames per second above which a header is not believed without time stamps that agree."""
+
+MAX_FACTOR = Fraction(2)
+"""By how much a header may give more frames per second than most time stamps do."""
+
+PEAK_QUANTILE, MIN_PEAK_FACTOR, MAX_PEAK_RATE = 0.1, Fraction(6, 5), Fraction(240)
+"""Which of the steps is a short one; how much faster than the average they must be to be no
+disorder of time stamps; and frames per second that are enough for all."""
+
+PROBED_PACKETS, PROBED_BYTES = 300, 2**24
+"""What is read of a file to learn the steps between its frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of its video stream."""
+
+    frame_rate: Fraction
+    """Average frames per second, or the usual rate where the file says nothing credible."""
+    peak_rate: Fraction
+    """Frames per second where frames are closest to each other, as far as the start shows it."""
+    num_frames: int | None
+    """As the file says, or None; counted where it would be more than a request may process."""
+    pixel_aspect: Fraction
+    """Width of a pixel divided by its height, before rotation."""
+
+
+def read_header(container: InputContainer, stream: VideoStream) -> Header:
+    """Read the header of a file that has just been opened, and some packets, or all of them."""
+    packets = read_packets(container, stream)
+    probed = list(_probed(packets))
+    steps = _steps(probed, stream)
+    frame_rate = _frame_rate(stream, steps)
+    num_frames = stream.frames or None
+    expected = num_frames or (container.duration or 0) * frame_rate / av.time_base
+    # For a number that may be refused nobody's word is taken: the packets are counted, which takes
+    # seconds where decoding takes hours.
+    if expected > MAX_FRAMES.value or expected > MAX_SECONDS.value * frame_rate:
+        counted = sum(map(holds_picture, packets))
+        num_frames = (sum(is_picture for _, is_picture in probed) + counted) or None
+    pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+    return Header(frame_rate, _peak_rate(steps, frame_rate, stream), num_frames, pixel_aspect)
+
+
+def _probed(
+    packets: "Iterator[Packet[VideoStream] | None]",
+) -> Iterator[tuple[int | None, bool]]:
+    """Yield the time stamps of the first packets, and whether they hold pictures."""
+    num_packets = num_bytes = 0
+    while num_packets < PROBED_PACKETS and num_bytes < PROBED_BYTES:
+        packet = next(packets, None)
+        if packet is None:
+            return
+        num_packets, num_bytes = num_packets + 1, num_bytes + packet.size
+        yield packet.pts, holds_picture(packet)
+
+
+def _steps(probed: list[tuple[int | None, bool]], stream: VideoStream) -> list[float]:
+    """Return the seconds between frames; none where there are no time stamps."""
+    stamps = sorted({pts for pts, is_picture in probed if is_picture and pts is not None})
+    return [float((after - before) * _tick(stream)) for before, after in pairwise(stamps)]
+
+
+def _tick(stream: VideoStream) -> Fraction:
+    return stream.time_base or Fraction(1, av.time_base)
+
+
+def _frame_rate(stream: VideoStream, steps: list[float]) -> Fraction:
+    stated = [
+        rate
+        for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        if rate is not None and SLOWEST <= rate <= FASTEST
+    ]
+    usual = [rate for rate in stated if rate <= UNUSUAL_RATE]
+    seen = rate_of(steps, float(_tick(stream)))
+    if seen is None or not SLOWEST <= seen <= FASTEST:
+        return next(iter(usual), USUAL_RATE)
+    if not stated or stated[0] > min(UNUSUAL_RATE, MAX_FACTOR * seen):
+        return seen
+    return stated[0]
+
+
+def _peak_rate(steps: list[float], frame_rate: Fraction, stream: VideoStream) -> Fraction:
+    peak = rate_of(steps, float(_tick(stream)), PEAK_QUANTILE) or frame_rate
+    if peak < MIN_PEAK_FACTOR * frame_rate:
+        return frame_rate
+    return max(frame_rate, min(peak, MAX_PEAK_RATE))
