@@ -108,8 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "-o",
         dest="folder",
-        type=Path,
-        default=Path("out"),
+        default="out",
         metavar="FOLDER",
         help="where the files go (default: %(default)s)",
     )
@@ -134,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(arguments: argparse.Namespace) -> None:
     chosen = [] if arguments.model is None else [f"model={arguments.model}"]
     inputs = _inputs(arguments.inputs + chosen)
+    if not arguments.folder.strip():
+        raise RequestError(f"-o is {arguments.folder!r}; expected a folder")
     if "model" not in inputs:
         inputs["model"] = default_model()
     request = Request.from_text(inputs)
@@ -141,7 +142,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from sam_video.service.session import Session  # noqa: PLC0415
 
     failure: OSError | None = None
-    with closing(Session().predict(request, arguments.folder)) as paths:
+    with closing(Session().predict(request, Path(arguments.folder))) as paths:
         for path in paths:
             if failure is None:
                 failure = write(sys.stdout, os.fsencode(path) + b"\n")  # which may be no text

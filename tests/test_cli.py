@@ -128,6 +128,7 @@ def test_predict_takes_options_as_text(
             ["predict", *options("input_video=a.mp4", "output_video=maybe")],
             "output_video is 'maybe'; expected true or false",
         ),
+        (["predict", "-i", "input_video=a.mp4", "-o", " "], "-o is ' '; expected a folder"),
         (["predict", "-i", "input_video=@a.mp4"], "'a.mp4' cannot be read: No such file"),
         (["predict", "-i", "input_video=@a\nb.mp4"], "a\\nb.mp4"),
         (["info", "a.mp4"], "'a.mp4' cannot be read: No such file"),

@@ -142,7 +142,7 @@ class VideoEncoder:
         if max(width, height) > limit:
             raise VideoError(
                 f"{self._name!r} holds at most {limit} pixels a side, and frames have"
-                f" {width}x{height}; expected images, with output_format png"
+                f" {width}x{height}; expected smaller ones, or images in png"
             )
         self._program = find_ffmpeg()
         self._path = path
