@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -148,8 +149,10 @@ class Session:
         logger.info("%s", metrics)
 
     def _name_of(self, path: Path) -> str:
-        """Return what messages call `input_video`."""
-        return f"input_video ({path.name!r})" if self._names_files else "input_video"
+        """Return what messages call `input_video`: with a name that people have given it."""
+        is_given = self._names_files or not os.path.exists(path)  # noqa: PTH110 (it never fails)
+        name = path.name or str(path)
+        return f"input_video ({name!r})" if is_given else "input_video"
 
     def _mask_frames(
         self,

@@ -36,6 +36,11 @@ def test_a_prediction_of_cog_names_the_input_alone(text: Path) -> None:
         predict(input_video=text, click_coordinates=CLICK)
 
 
+def test_a_file_that_cog_does_not_find_is_named() -> None:
+    with pytest.raises(VideoError, match=r"^input_video \('no.mp4'\) cannot be read: No such file"):
+        predict(input_video="no.mp4", click_coordinates=CLICK)
+
+
 def test_from_python_the_file_is_named(text: Path) -> None:
     with pytest.raises(VideoError, match=rf"^'notes.txt' is {TEXT}$"):
         list(segment_video(text, [ObjectPrompt("a", 0, (Click(0, 0),))]))
