@@ -38,7 +38,7 @@ class Predictor(BasePredictor):
         """Load the checkpoint that `SAM_VIDEO_MODEL` names, or `large`."""
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
         check_limits()
-        self.session = Session(default_model())
+        self.session = Session(default_model(), names_files=False)
         self.session.check()  # what a GPU refuses shows now, and not with the first prediction
         self.health = HealthCheck(self.session)
         self.output = TemporaryDirectory(prefix="sam_video_")

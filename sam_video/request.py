@@ -1,5 +1,7 @@
 """One prediction's inputs, by the names and defaults that every way of running it shares."""
 
+import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ _RANGES: dict[str, tuple[int, int | None]] = {
     "end_frame": (-1, None),
     "frame_interval": (1, None),
 }
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|www[.]", re.IGNORECASE)
+"""How addresses begin that people take for files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ class Request:
     """The three candidate masks of a still image."""
 
     def __post_init__(self) -> None:
+        _check_input_video(self.input_video)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -145,6 +151,18 @@ class Request:
         return cls(**{**defaults, **typed})
 
 
+def _check_input_video(path: Path) -> None:
+    if path == Path():
+        raise RequestError("input_video names no file; expected a video or an image")
+    text = str(path)
+    if _ADDRESS.match(text) and not os.path.exists(path):  # noqa: PTH110 (it never fails)
+        shown = re.sub(":/+", "://", text, count=1)[:100]  # as a path it has lost a stroke
+        raise RequestError(
+            f"input_video is {shown!r}; expected a file, or an http(s) URL where a server"
+            " downloads it"
+        )
+
+
 def _convert(name: str, text: str, target: Any) -> Any:
     if target is bool:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -158,4 +176,6 @@ def _convert(name: str, text: str, target: Any) -> Any:
             raise RequestError(f"{name} is {text[:80]!r}; expected a whole number") from None
     if target is str:
         return text
-    return Path(text) if text.strip() or target is Path else None
+    if not text.strip():
+        return None if target == Path | None else Path()
+    return Path(text)

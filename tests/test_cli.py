@@ -129,7 +129,16 @@ def test_predict_takes_options_as_text(
             "output_video is 'maybe'; expected true or false",
         ),
         (["predict", "-i", "input_video=a.mp4", "-o", " "], "-o is ' '; expected a folder"),
-        (["predict", "-i", "input_video=@a.mp4"], "'a.mp4' cannot be read: No such file"),
+        (
+            ["predict", "-i", "input_video=@a.mp4"],
+            "input_video ('a.mp4') cannot be read: No such file",
+        ),
+        (
+            ["predict", "-i", "input_video=s3://bucket/a.mp4"],
+            "input_video is 's3://bucket/a.mp4'; expected a file, or an http(s) URL where",
+        ),
+        (["predict", "-i", "input_video="], "input_video names no file; expected a video"),
+        (["info", "/"], "'/' is a folder; expected a video or an image"),
         (["predict", "-i", "input_video=@a\nb.mp4"], "a\\nb.mp4"),
         (["info", "a.mp4"], "'a.mp4' cannot be read: No such file"),
         (["download", "huge"], "model is 'huge'; expected one of large, base_plus"),

@@ -87,7 +87,7 @@ def test_what_is_said_of_a_damaged_file_of_any_name_is_one_line(
     with pytest.raises(VideoError) as caught:
         list(session.predict(request, tmp_path / "out"))
     assert_one_line_each([str(caught.value)])
-    assert str(caught.value).startswith(repr(path.name))
+    assert str(caught.value).startswith(f"input_video ({path.name!r}) ")
 
 
 def spoil_pictures(data: bytes) -> bytes:

@@ -122,7 +122,7 @@ EXCEEDED = {
     "pixels of a video": (MAX_FRAME_PIXELS, 767, ONE_CLICK),
     "pixels of an animation": (MAX_FRAME_PIXELS, 767, ONE_CLICK | {"name": "clip.gif"}),
     "frames": (MAX_FRAMES, 11, ONE_CLICK),
-    "frames after the first": (MAX_FRAMES, 10, ONE_CLICK | {"start_frame": 2}),
+    "frames after the first": (MAX_FRAMES, 9, ONE_CLICK | {"start_frame": 2}),
     "frames at an interval": (MAX_FRAMES, 3, ONE_CLICK | {"frame_interval": 3}),
     "frames of a preview": (MAX_FRAMES, 1, TWO_CLICKS | {"click_frames": "0,9", "preview": True}),
     "seconds": (MAX_SECONDS, 5, ONE_CLICK),
@@ -171,7 +171,7 @@ def test_a_request_at_a_limit_is_run(
     ("inputs", "expected"),
     [
         pytest.param({"end_frame": 3}, 4, id="up to an end"),
-        pytest.param({"start_frame": 9}, 4, id="from a start, and the prompted one"),
+        pytest.param({"start_frame": 8}, 4, id="from a start"),
         pytest.param({"frame_interval": 3}, 4, id="at an interval"),
         pytest.param({"preview": True}, 1, id="a preview"),
     ],
@@ -191,7 +191,7 @@ def test_a_start_beyond_the_seconds_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Callable[[Request], int]
 ) -> None:
     monkeypatch.setenv(MAX_SECONDS.variable, "2")
-    assert predict(ask(tmp_path, **ONE_CLICK, start_frame=8)) == 5
+    assert predict(ask(tmp_path, **ONE_CLICK, start_frame=8)) == 4
 
 
 @pytest.mark.parametrize(("limit", "most"), [(MAX_FRAMES, 5), (MAX_SECONDS, 1)])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from predict import Predictor
 from sam_video import request
-from sam_video.errors import PromptError, RequestError, VideoError
+from sam_video.errors import PromptError, RequestError, SamVideoError
 from sam_video.request import Request
 from tests.clips import draw_clip
 from tests.openapi import PREDICT, openapi_schema, predict_method, read_inputs
@@ -221,7 +221,8 @@ def test_every_default_is_one_that_the_schema_accepts() -> None:
 
 @pytest.mark.parametrize("text", ["", "missing.mp4", "file:///missing.mp4", "/"])
 def test_a_text_that_is_no_video_fails(text: str) -> None:
-    with pytest.raises(VideoError, match=r"cannot be read|is a folder|is not a file"):
+    message = r"^input_video (\(.*\) cannot be read|is a folder|is 'file://|names no file)"
+    with pytest.raises(SamVideoError, match=message):
         predict(input_video=text, click_coordinates=ON_DISC)
 
 

@@ -40,13 +40,17 @@ class FileReader:
     def __exit__(self, *_: object) -> None:
         self._process.__exit__()
 
-    def open_video(self, path: Path) -> "VideoFile":
+    def open_video(self, path: Path, name: str = "") -> "VideoFile":
         """Open a video or an image, whatever its name says that it is.
+
+        Args:
+            path: The file.
+            name: What messages call it; by default its quoted name.
 
         Raises:
             VideoError: It cannot be read, or only with more memory or time than the limits allow.
         """
-        return VideoFile(self._process, path)
+        return VideoFile(self._process, path, name)
 
     def read_masks(self, path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Read a zip of masks for a video of `width` and `height` pixels.
@@ -59,22 +63,25 @@ class FileReader:
         except ProcessFailure as failure:
             raise PromptError(f"mask_prompts is {quoted(path.name)}, which {failure}") from None
 
-    def read_sound(self, path: Path, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+    def read_sound(
+        self, path: Path, spans: Sequence[Span], name: str = ""
+    ) -> Generator[Samples, None, None]:
         """Yield the sound that a file has in some spans of time, in blocks of about a second.
 
         Raises:
             VideoError: It takes more memory or time than the limits allow, or crashes the decoder.
         """
-        with _failures_named(path):
-            yield from self._process.run("sound", str(path), spans)
+        with _failures_named(path, name):
+            yield from self._process.run("sound", str(path), name, spans)
 
 
 class VideoFile:
     """A file in a guarded process, as a `FrameSource`."""
 
-    def __init__(self, process: Sandbox, path: Path) -> None:
+    def __init__(self, process: Sandbox, path: Path, name: str = "") -> None:
         self._process = process
         self._path = path
+        self._name = name
         (self.info,) = self._run("info")
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
@@ -98,13 +105,13 @@ class VideoFile:
         return int(deque(self._run("counts", MAX_COUNTED, True), 1).pop())
 
     def _run(self, function: str, *arguments: Any) -> Generator[Any, None, None]:
-        with _failures_named(self._path):
-            yield from self._process.run(function, str(self._path), *arguments)
+        with _failures_named(self._path, self._name):
+            yield from self._process.run(function, str(self._path), self._name, *arguments)
 
 
 @contextmanager
-def _failures_named(path: Path) -> Iterator[None]:
+def _failures_named(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except ProcessFailure as failure:
-        raise VideoError(f"{path.name!r} {failure}") from None
+        raise VideoError(f"{name or repr(path.name)} {failure}") from None

@@ -1,4 +1,7 @@
-"""The inside of the file reader: what its sandbox reads of files from anywhere."""
+"""The inside of the file reader: what its sandbox reads of files from anywhere.
+
+The path of a video comes with the name that messages call it by.
+"""
 
 from collections.abc import Generator, Sequence
 from functools import cache
@@ -17,40 +20,40 @@ MESSAGE_TYPES = file_reader.MESSAGE_TYPES
 
 
 @cache
-def _file(path: str) -> SourceFile:
+def _file(path: str, name: str) -> SourceFile:
     """Return what notices that a file changes between what is asked of it."""
-    return SourceFile(Path(path))
+    return SourceFile(Path(path), name)
 
 
 @cache
-def _source(path: str) -> VideoSource | ImageSource:
+def _source(path: str, name: str) -> VideoSource | ImageSource:
     """Open a video once for all that is asked of it."""
-    return open_video(_file(path))
+    return open_video(_file(path, name))
 
 
-def info(path: str) -> Generator[VideoInfo, None, None]:
+def info(path: str, name: str) -> Generator[VideoInfo, None, None]:
     """Yield what is known of a video."""
-    yield _source(path).info
+    yield _source(path, name).info
 
 
-def frames(path: str, start: int) -> Generator[Frame, None, None]:
+def frames(path: str, name: str, start: int) -> Generator[Frame, None, None]:
     """Yield all frames from number `start` on."""
-    return _source(path).frames(start)
+    return _source(path, name).frames(start)
 
 
-def frames_at(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+def frames_at(path: str, name: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
     """Yield the frames of these indices."""
-    return _source(path).frames_at(indices)
+    return _source(path, name).frames_at(indices)
 
 
-def frames_backward(path: str, last: int, first: int) -> Generator[Frame, None, None]:
+def frames_backward(path: str, name: str, last: int, first: int) -> Generator[Frame, None, None]:
     """Yield the frames from `last` back to `first`."""
-    return _source(path).frames_backward(last, first)
+    return _source(path, name).frames_backward(last, first)
 
 
-def counts(path: str, limit: int, decodes_all: bool) -> Generator[int, None, None]:
+def counts(path: str, name: str, limit: int, decodes_all: bool) -> Generator[int, None, None]:
     """Yield how far counting is, now and then, so that its log is seen; at last the number."""
-    return _source(path).counts(limit, decodes_all=decodes_all)
+    return _source(path, name).counts(limit, decodes_all=decodes_all)
 
 
 def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, None]:
@@ -58,6 +61,6 @@ def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, N
     yield from read_masks(Path(path), width=width, height=height)
 
 
-def sound(path: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
+def sound(path: str, name: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
     """Yield the sound that a file has in some spans of time."""
-    return read_sound(_file(path), spans)
+    return read_sound(_file(path, name), spans)

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -42,13 +43,16 @@ class Session:
 
     Args:
         model: The checkpoint to load at once; None loads with the first request.
+        names_files: Whether messages name the file of `input_video`, which says nothing to people
+            where a server has made it up.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
         DeviceError: The GPU cannot be used, or its memory does not suffice.
     """
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, *, names_files: bool = True) -> None:
+        self._names_files = names_files
         self._name: str | None = None
         self._model: SegmentationModel | None = None
         self.metrics = Metrics()
@@ -114,7 +118,8 @@ class Session:
         decoding = partial(metrics.count_as, "decoding")
         with metrics.count_as("total"), FileReader() as reader:
             with decoding():
-                source = TimedSource(reader.open_video(request.input_video), decoding)
+                name = self._name_of(request.input_video)
+                source = TimedSource(reader.open_video(request.input_video, name), decoding)
             if request.multimask_output and not source.info.is_still:
                 raise RequestError("multimask_output is true for a video; expected a still image")
             prompts = build_prompts(request, source, reader.read_masks)
@@ -122,7 +127,7 @@ class Session:
             selection = _selection(request, source, prompts)
             output.open(file_patterns(request))
             primary = primary_sink(request, source.info, prompts, output.private)
-            read_sound = partial(reader.read_sound, request.input_video)
+            read_sound = partial(reader.read_sound, request.input_video, name=name)
             extra = list(extra_sinks(request, source.info, output.private, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
@@ -148,6 +153,12 @@ class Session:
                 yield from writer.finish()
         metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
         logger.info("%s", metrics)
+
+    def _name_of(self, path: Path) -> str:
+        """Return what messages call `input_video`: with a name that people have given it."""
+        is_given = self._names_files or not os.path.exists(path)  # noqa: PTH110 (it never fails)
+        name = path.name or str(path)
+        return f"input_video ({name!r})" if is_given else "input_video"
 
     def _mask_frames(
         self,

@@ -26,6 +26,9 @@ DEMUXERS = (
 )
 """FFmpeg's readers of containers that hold their own pictures, and do not name other files."""
 
+ENCRYPTED_TAGS = ("encv", "drmi")
+"""Of sample entries in MP4."""
+
 MAX_PADDING_PX = 256
 """By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
 
@@ -95,6 +98,13 @@ def read_packets(
             check_headroom(error)
             yield None
         return
+
+
+def is_encrypted(stream: VideoStream, packet: "Packet[VideoStream]") -> bool:
+    """Whether a stream cannot be decoded without a key, by one of its packets."""
+    if "enc_key_id" in stream.metadata or stream.codec_context.codec_tag in ENCRYPTED_TAGS:
+        return True
+    return any(packet.has_sidedata(kind) for kind in ("encryption_info", "encryption_init_info"))
 
 
 def holds_picture(packet: "Packet[VideoStream] | None") -> bool:

@@ -11,6 +11,7 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from sam_video.errors import VideoError
 from sam_video.limits import MAX_FRAME_PIXELS
 from sam_video.video.container import holds_picture, open_stream, read_packets
 from sam_video.video.header import read_header
@@ -40,7 +41,8 @@ class Decoder:
         file: Its suffix does not matter.
 
     Raises:
-        VideoError: There is no video stream, it cannot be decoded, or its frames are too large.
+        VideoError: There is no video stream, it cannot be decoded or only with a key, or its frames
+            are too large.
     """
 
     def __init__(self, file: SourceFile) -> None:
@@ -53,6 +55,8 @@ class Decoder:
             self._num_threads = _num_threads(num_pixels)
             self._num_held = min(MAX_HELD, _num_pictures(num_pixels))
             self.header = read_header(container, stream)
+        if self.header.is_encrypted:
+            raise VideoError(f"{file.name} is encrypted; expected a video that needs no key")
 
     def pictures(self) -> Generator[av.VideoFrame, None, None]:
         """Yield every picture that decodes, in presentation order.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import av
 from av.container import InputContainer
@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from sam_video.limits import MAX_FRAMES, MAX_SECONDS
-from sam_video.video.container import holds_picture, read_packets
+from sam_video.video.container import holds_picture, is_encrypted, read_packets
 from sam_video.video.rates import rate_of
 
 SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
@@ -43,12 +43,16 @@ class Header:
     """As the file says, or None; counted where it would be more than a request may process."""
     pixel_aspect: Fraction
     """Width of a pixel divided by its height, before rotation."""
+    is_encrypted: bool
+    """Whether it takes a key to decode it."""
 
 
 def read_header(container: InputContainer, stream: VideoStream) -> Header:
     """Read the header of a file that has just been opened, and some packets, or all of them."""
     packets = read_packets(container, stream)
-    probed = list(_probed(packets))
+    first = next(packets, None)
+    has_key = first is not None and is_encrypted(stream, first)
+    probed = list(_probed(chain([first], packets)))
     steps = _steps(probed, stream)
     frame_rate = _frame_rate(stream, steps)
     num_frames = stream.frames or None
@@ -59,7 +63,8 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
         counted = sum(map(holds_picture, packets))
         num_frames = (sum(is_picture for _, is_picture in probed) + counted) or None
     pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
-    return Header(frame_rate, _peak_rate(steps, frame_rate, stream), num_frames, pixel_aspect)
+    peak_rate = _peak_rate(steps, frame_rate, stream)
+    return Header(frame_rate, peak_rate, num_frames, pixel_aspect, has_key)
 
 
 def _probed(

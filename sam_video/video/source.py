@@ -36,7 +36,8 @@ def open_video(source: Path | SourceFile) -> "VideoSource | ImageSource":
     file = source if isinstance(source, SourceFile) else SourceFile(source)
     try:
         if file.path.exists() and not file.path.is_file():
-            raise VideoError(f"{file.name} is not a file")
+            kind = "a folder" if file.path.is_dir() else "not a file"
+            raise VideoError(f"{file.name} is {kind}; expected a video or an image")
     except OSError as error:
         raise VideoError(f"{file.name} cannot be read: {error.strerror}") from None
     other = describe_other(file)

@@ -17,7 +17,7 @@ class SourceFile:
 
     def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
-        self.name = name or repr(path.name)
+        self.name = name or repr(path.name or str(path))
         self._state: tuple[int, ...] | None = None
 
     def open(self) -> "OpenFile":

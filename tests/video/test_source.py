@@ -222,5 +222,5 @@ def test_a_name_that_is_too_long_fails(tmp_path: Path) -> None:
 
 
 def test_a_folder_fails(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"is not a file$"):
+    with pytest.raises(VideoError, match=r" is a folder; expected a video or an image$"):
         open_video(tmp_path)
