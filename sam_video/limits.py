@@ -90,12 +90,36 @@ LIMITS = (
     MAX_STALL_SECONDS,
 )
 
+INPUT_SIZES = (1024, 768, 512)
+"""Pixels along each side of the square that frames are resized to, for SAM 2.1's networks: the size
+that they were trained on first."""
+
 
 def check_limits() -> None:
     """Read every variable once, so that a mistake in one shows when the model is set up.
 
     Raises:
-        RequestError: A variable is not a number that its limit accepts.
+        RequestError: A variable is not a number that its limit accepts, or `SAM_VIDEO_INPUT_SIZE`
+            is no size.
     """
     for limit in LIMITS:
         _ = limit.value
+    checked_input_size()
+
+
+def checked_input_size(size: int | None = None) -> int:
+    """Return an input size for SAM 2.1's networks: smaller is faster and less accurate.
+
+    Args:
+        size: One of `INPUT_SIZES`; None is what `SAM_VIDEO_INPUT_SIZE` says, or else 1024.
+
+    Raises:
+        RequestError: It is another size.
+    """
+    field, text = "input_size", str(size)
+    if size is None:
+        field, text = "SAM_VIDEO_INPUT_SIZE", os.environ.get("SAM_VIDEO_INPUT_SIZE") or "1024"
+    if text not in map(str, INPUT_SIZES):
+        sizes = ", ".join(map(str, INPUT_SIZES))
+        raise RequestError(f"{field} is {text[:100]!r}; expected one of {sizes}")
+    return int(text)

@@ -76,8 +76,8 @@ class FakeModel:
 
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
-    ) -> Tensor:
-        return prediction.pointers
+    ) -> Sequence[Tensor]:
+        return prediction.pointers.unbind()
 
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
         return np.asarray(prediction.mask_logits[:, 0] > 0)

@@ -15,6 +15,10 @@ from sam_video.errors import CheckpointError
 from sam_video.progress import byte_progress
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
 
+_verified: set[tuple[str, str, int, int, int]] = set()
+"""The files that this process has verified: path, SHA-256, size, inode and time of the last change.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -201,8 +205,15 @@ def _mirrored(url: str) -> str:
 
 
 def _lies_at(item: Checkpoint, path: Path) -> bool:
-    """Say whether there is a file, and raise if it is not the published one."""
+    """Say whether there is a file, and raise if it is not the published one.
+
+    A file is read once by a process, and again only if it has been changed or replaced since.
+    """
     try:
+        status = path.stat()
+        identity = (str(path), item.sha256, status.st_size, status.st_ino, status.st_mtime_ns)
+        if identity in _verified:
+            return True
         fault = find_fault(path, num_bytes=item.num_bytes, sha256=item.sha256)
     except (FileNotFoundError, NotADirectoryError):
         return False
@@ -210,6 +221,7 @@ def _lies_at(item: Checkpoint, path: Path) -> bool:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     if fault is not None:
         raise CheckpointError(f"{path} {fault}; delete it, then {_remedy(item)}")
+    _verified.add(identity)
     return True
 
 

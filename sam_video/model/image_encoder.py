@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear
 
-from sam_video.model.interface import ImageFeatures
 from sam_video.model.pocket import PocketTrunk
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -47,8 +46,13 @@ class ImageEncoder:
         self._shift = (torch.tensor(_MEAN, device=device) / deviation).view(3, 1, 1)
         self._dtype = dtype
 
-    def __call__(self, pixels: Tensor) -> ImageFeatures:
-        """Encode `(N, size, size, 3)` uint8 RGB; the features are of N frames too."""
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode `(N, size, size, 3)` uint8 RGB.
+
+        Returns:
+            The features `(N, C, h, w)` and, of the N frames too, the two maps of
+            `ImageFeatures.high_res`.
+        """
         normalised = pixels.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
         is_bf16 = self._dtype is torch.bfloat16
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=is_bf16):
@@ -58,7 +62,7 @@ class ImageEncoder:
             for one, weights in zip(maps, self._high_res + self._low_res, strict=True)
         )
         above = interpolate(stride32.float(), scale_factor=2.0, mode=self._top_down)
-        return ImageFeatures(features=stride16 + above, high_res=(stride4, stride8))
+        return stride16 + above, stride4, stride8
 
 
 def projection(
@@ -83,8 +87,9 @@ def prepared_trunk(trunk: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(trunk, PocketTrunk):
         trunk = trunk.folded()
     if dtype is torch.bfloat16:  # once, and not for every frame
-        trunk = deepcopy(trunk)
+        trunk = deepcopy(trunk, {id(one): one for one in trunk.parameters()})
         for module in trunk.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
-                module.to(dtype)
+                for name, one in module.named_parameters():
+                    setattr(module, name, nn.Parameter(one.to(dtype), requires_grad=False))
     return trunk

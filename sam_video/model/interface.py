@@ -140,8 +140,8 @@ class Model(Protocol):
 
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
-    ) -> Tensor:
-        """Return the mask memories of N objects, `(N, ...)`, in a layout of the model's own."""
+    ) -> Sequence[Tensor]:
+        """Return the mask memories of N objects, each in a layout of the model's own."""
         ...
 
     def candidates(

@@ -1,11 +1,12 @@
-"""From a checkpoint's name to a model: build SAM 2's network, fill it with weights, prepare it.
+"""From a checkpoint's name to a model: build SAM 2's network, map its weights, prepare it.
 
 The networks are those of the `sam2` package, with the options that its `build_sam2_video_predictor`
 sets for video. `pocket` is of the same classes but for its image trunk.
 """
 
 import logging
-import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +16,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
-from sam_video.errors import CheckpointError, RequestError
+from sam_video.errors import CheckpointError
+from sam_video.limits import checked_input_size
 from sam_video.model.device import device_errors
 from sam_video.model.sam2 import SegmentationModel
 
@@ -40,10 +44,6 @@ _VIDEO_OPTIONS = {
     },
 }
 
-INPUT_SIZES = (1024, 768, 512)
-"""Pixels along each side of the square that frames are resized to, for SAM 2.1's networks: the size
-that they were trained on first."""
-
 
 def load_model(
     name: str, *, checkpoint: Path | None = None, input_size: int | None = None
@@ -58,11 +58,14 @@ def load_model(
 
     Raises:
         CheckpointError: It is missing and cannot be fetched, or is not what it should be.
+        RequestError: The input size is another one, whatever the checkpoint.
         DeviceError: The GPU cannot be used, or its memory does not suffice.
     """
+    size = checked_input_size(input_size)
     path = resolve_checkpoint(name, explicit=checkpoint)
-    options = {} if name == "pocket" else {"image_size": checked_input_size(input_size)}
-    network = build_network(name, **options)
+    options = {} if name == "pocket" else {"image_size": size}
+    with _LeftOutWeights():
+        network = build_network(name, **options)
     load_weights(network, path)
     with device_errors():
         model = SegmentationModel(network)
@@ -87,36 +90,51 @@ def build_network(name: str, **options: Any) -> SAM2Base:
     return cast(SAM2Base, instantiate(config, _recursive_=True)).eval()
 
 
-def checked_input_size(size: int | None = None) -> int:
-    """Return an input size for SAM 2.1's networks: smaller is faster and less accurate.
+class _LeftOutWeights(TorchFunctionMode):
+    """Lets PyTorch's layers be built without memory for their weights, and without random ones.
 
-    Args:
-        size: One of `INPUT_SIZES`; None is what `SAM_VIDEO_INPUT_SIZE` says, or else 1024.
-
-    Raises:
-        RequestError: It is another size.
+    They make their weights by `torch.empty`, which gives tensors on the `meta` device meanwhile.
+    What sam2 computes, such as rotary tables, and its few weights of other origin are made as ever.
     """
-    field, text = "input_size", str(size)
-    if size is None:
-        field, text = "SAM_VIDEO_INPUT_SIZE", os.environ.get("SAM_VIDEO_INPUT_SIZE") or "1024"
-    if text not in map(str, INPUT_SIZES):
-        sizes = ", ".join(map(str, INPUT_SIZES))
-        raise RequestError(f"{field} is {text[:100]!r}; expected one of {sizes}")
-    return int(text)
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        options = kwargs or {}
+        if function is torch.empty:
+            options = {**options, "device": "meta"}
+        return function(*args, **options)
 
 
 def load_weights(network: SAM2Base, path: Path) -> None:
-    """Fill `network` from a published `.pt` file or from a `.safetensors` file.
+    """Put the weights of a published `.pt` file or of a `.safetensors` file into `network`.
+
+    They stay in the file, which is mapped into memory: it must not be changed in place meanwhile,
+    only replaced. Those of another number type are converted, which copies them.
 
     Raises:
         CheckpointError: The file is not a checkpoint, or is one of another architecture.
     """
     try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
-        network.load_state_dict(weights)
+        expected = network.state_dict()
+        weights = {
+            name: tensor.to(expected[name].dtype) if name in expected else tensor
+            for name, tensor in _mapped_weights(path).items()
+        }
+        network.load_state_dict(weights, assign=True)
     except Exception as error:  # torch, pickle and safetensors raise a dozen kinds here
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path.name} does not fit this model: {reason}") from error
+
+
+def _mapped_weights(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # Files of PyTorch before 1.6 are no zips, and cannot be mapped.
+    is_mapped = zipfile.is_zipfile(path)
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
+    return cast(dict[str, Tensor], content["model"])

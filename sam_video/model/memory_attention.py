@@ -12,30 +12,65 @@ up to the rounding of sums in another order:
   after, in one matrix with the projection of the output.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
+from itertools import count
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
-from sam_video.model.attention import (
-    Rotation,
-    attend,
-    attend_one,
-    fastest_attention,
-    room_for_scores,
-    to_tokens,
-)
+from sam_video.model.attention import attend_one, room_for_scores, to_tokens
+from sam_video.model.attention_layers import AttentionLayer, LayerStack
 from sam_video.model.cuda_graphs import GraphCached, recorder_for
 from sam_video.model.interface import MemoryBatch
 
-KEPT_KEYS = 1 << 18
-"""Rotated keys are kept with mask memories of up to this many numbers; on a GPU always.
+SMALL_KEYS = 1 << 18
+"""Numbers in the rotated keys of one mask memory, up to which a CPU keeps all of them.
 
-A CPU spends a fiftieth of the attention on computing large ones again, which would take 17 MB each.
+It spends a fiftieth of the attention on computing large ones again, which would take 17 MB each.
 """
+
+KEYS_SHARE = 0.5
+"""Part of a GPU's memory, of what is free when the model is set up, that rotated keys may take.
+
+With `large`, the keys of a mask memory take 8.4 MB and all else that it holds 0.5 MB. The memory of
+a GPU of 48 GB, in GB, with 1000 objects of one prompted frame each:
+
+| 1000 x 7 mask memories without keys | 3.7 |
+| 1000 x 16 object pointers, and the logits of 1000 prompted masks | 0.3 |
+| Rotated keys of some 2700 of the 7000 mask memories | 22.6 |
+| Weights, in float32 and in bfloat16 | 1.4 |
+| One call with 16 objects, and 4 recorded calls of each function | 11.5 |
+| Free | 8.8 |
+"""
+
+
+class LivingKeys:
+    """Counts the mask memories that hold rotated keys, as long as somebody holds the memories.
+
+    Args:
+        limit: How many may live at a time. Threads that ask at the same time may exceed it by what
+            each of them asks for.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._numbers = count()
+        self._memories: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._memories)
+
+    def have_room_for(self, num_memories: int) -> bool:
+        """Tell whether so many more memories may hold keys."""
+        return len(self) + num_memories <= self.limit
+
+    def add(self, memories: Sequence[Tensor]) -> None:
+        """Count memories until they are forgotten."""
+        for memory in memories:
+            self._memories[next(self._numbers)] = memory
 
 
 class MemoryAttention:
@@ -45,46 +80,72 @@ class MemoryAttention:
         network: A `SAM2Base`, whose weights are read now and not followed later.
         side: Tokens along each side of the image's features.
         dtype: Of the matrix products.
+        key_bytes: Of memory that the rotated keys of all mask memories may take; by default
+            `KEYS_SHARE` of what a GPU has free, and on a CPU as `SMALL_KEYS` says.
     """
 
-    def __init__(self, network: Any, *, side: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: Any, *, side: int, dtype: torch.dtype, key_bytes: int | None = None
+    ) -> None:
         module = network.memory_attention
         device = network.device
         self._dtype = dtype
         self._width: int = network.mem_dim
-        self._norm = module.norm
         image_map = torch.empty(1, network.hidden_dim, side, side, device=device)
         memory_map = torch.empty(1, self._width, side, side, device=device)
         image_positions = network.image_encoder.neck.position_encoding(image_map)
-        memory_positions = network.memory_encoder.position_encoding(memory_map)
+        memory_positions = to_tokens(network.memory_encoder.position_encoding(memory_map))
         self._positions = 0.1 * to_tokens(image_positions)
-        self._times = network.maskmem_tpos_enc.flatten(1).flip(0)  # by slot
         self._pointer_positions = network.obj_ptr_tpos_proj
-        kept = len(module.layers) * self._positions[0].numel()
-        self._keeps_keys = device.type == "cuda" or kept <= KEPT_KEYS
+        times = network.maskmem_tpos_enc.flatten(1).flip(0)  # by slot
         self._layers = [
-            AttentionLayer(layer, to_tokens(memory_positions), self._times, dtype)
-            for layer in module.layers
+            AttentionLayer(layer, memory_positions, times, dtype) for layer in module.layers
         ]
-        if self._keeps_keys:
+        stack = LayerStack(module, self._layers, self._positions, self._width, dtype)
+        self._inform = stack.inform
+        self._inform_batch = GraphCached(stack.inform_batch, recorder_for(device))
+        self._living_keys = LivingKeys(self._most_keys(device, key_bytes))
+        if self._living_keys.limit:
             for layer in self._layers:
                 layer.tabulate_times()
-        self._attend = fastest_attention(
-            side * side, network.hidden_dim, self._width, dtype=dtype, device=device
-        )
-        self._inform_batch = GraphCached(self._inform_on_gpu, recorder_for(device))
 
-    def remember(self, maps: Tensor) -> Tensor:
-        """Lay out mask memories `(N, h, w, 64)` as `(N, h w 64 + L h w C)` for this class to read.
+    def _most_keys(self, device: torch.device, key_bytes: int | None) -> int:
+        """Return of how many mask memories the rotated keys may be kept."""
+        num_numbers = len(self._layers) * self._positions[0].numel()
+        if key_bytes is None and device.type == "cpu":
+            return sys.maxsize if num_numbers <= SMALL_KEYS else 0
+        if key_bytes is None:
+            key_bytes = int(KEYS_SHARE * torch.cuda.mem_get_info(device)[0])
+        return key_bytes // (num_numbers * self._dtype.itemsize)
 
-        After them come the rotated keys of the L layers, without a temporal position. A CPU keeps
-        them where they are small, and else has none: `(N, h w 64)`.
+    def has_room_for_keys(self, num_memories: int) -> bool:
+        """Tell whether so many more mask memories may hold their rotated keys."""
+        return self._living_keys.have_room_for(num_memories)
+
+    def remember(self, maps: Tensor, *, with_keys: bool) -> Tensor:
+        """Lay out mask memories `(N, h, w, 64)` for this class to read.
+
+        Args:
+            maps: What `MemoryEncoder` gives.
+            with_keys: Append the rotated keys of the L layers, without a temporal position. They
+                save time and take 16 times the memory; without them, they are computed whenever
+                they are attended to.
+
+        Returns:
+            `(N, h w 64)`, or `(N, h w 64 + L h w C)` with keys.
         """
         # The official predictor keeps them in bfloat16.
         tokens = maps.flatten(1, 2).bfloat16().to(self._dtype)
-        layers = self._layers if self._keeps_keys else []
+        layers = self._layers if with_keys else []
         parts = [tokens, *(layer.map_keys(tokens) for layer in layers)]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def split(self, memories: Tensor) -> tuple[Tensor, ...]:
+        """Return the N memories that `remember` laid out; while they live, their keys count."""
+        rows = memories.unbind()
+        if self._holds_keys(rows[0]):
+            self._living_keys.add(rows)
+        return rows
 
     def __call__(self, features: Tensor, memory: MemoryBatch, span: int) -> Tensor:
         """Return `(N, C, h, w)` features informed by the memories of N objects.
@@ -116,29 +177,6 @@ class MemoryAttention:
 
         return self._inform(features, average)
 
-    def _inform_on_gpu(self, features: Tensor, values: Tensor, *keys: Tensor) -> tuple[Tensor]:
-        """Inform features by values `(N, K, 64)` and each layer's keys `(N, K, C)`."""
-
-        def average(number: int, queries: Tensor) -> Tensor:
-            return self._attend(queries.expand(len(values), -1, -1), keys[number], values)
-
-        return (self._inform(features, average),)
-
-    def _inform(self, features: Tensor, average: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Run the layers.
-
-        Args:
-            features: `(1, C, h, w)`.
-            average: Takes a layer's number and its queries `(1 or N, h w, C)` to the memories'
-                averages `(N, h w, 64)`.
-        """
-        tokens = to_tokens(features) + self._positions
-        for number, layer in enumerate(self._layers):
-            tokens = layer.attend_to_itself(tokens)
-            tokens = layer.finish(tokens, average(number, layer.queries(tokens)))
-        informed: Tensor = self._norm(tokens).transpose(1, 2)
-        return informed.reshape(-1, *features.shape[1:])
-
     def _values(self, memory: MemoryBatch, pointers: Tensor) -> Tensor:
         """Return `(N, K, 64)`: the maps of each object, one after the other, and its pointers."""
         rows = [
@@ -162,12 +200,17 @@ class MemoryAttention:
         first = area * (self._width + number * channels)
         for place, (one, slot) in enumerate(zip(maps, slots, strict=True)):
             out = keys[place * area : (place + 1) * area]
-            if self._keeps_keys:
+            if self._holds_keys(one):
                 kept = one[first : first + area * channels].view(area, channels)
                 torch.add(kept, layer.time_keys[slot], out=out)
+            elif self._living_keys.limit:
+                torch.add(layer.map_keys(self._memory_tokens(one)), layer.time_keys[slot], out=out)
             else:
                 out.copy_(layer.map_keys(self._memory_tokens(one), slot))
         return keys
+
+    def _holds_keys(self, one: Tensor) -> bool:
+        return one.numel() > self._positions.shape[1] * self._width
 
     def _memory_tokens(self, one: Tensor) -> Tensor:
         """Return a mask memory itself, `(h w, 64)`, of what `remember` laid out."""
@@ -184,90 +227,6 @@ class MemoryAttention:
         positions = self._pointer_positions(distances)
         tokens = memory.pointers.reshape(count, -1, self._width)
         return tokens.to(self._dtype), positions.repeat_interleave(channels // self._width, dim=1)
-
-
-class AttentionLayer:
-    """One layer of the memory attention: to itself, to the memories, and a small perceptron.
-
-    Args:
-        module: A `MemoryAttentionLayer`.
-        positions: Of a mask memory's tokens, `(1, h w, 64)`.
-        times: Temporal positions by slot, `(7, 64)`.
-        dtype: Of the matrix products.
-    """
-
-    def __init__(self, module: Any, positions: Tensor, times: Tensor, dtype: torch.dtype) -> None:
-        assert not module.pos_enc_at_attn
-        assert not module.pos_enc_at_cross_attn_queries
-        itself, memories = module.self_attn, module.cross_attn_image
-        assert itself.num_heads == memories.num_heads == 1
-        self._dtype = dtype
-        self._norms = module.norm1, module.norm2, module.norm3
-        side, channels = math.isqrt(positions.shape[1]), module.d_model
-        # `compute_cis` holds the options of the module's own table.
-        theta = memories.compute_cis.keywords["theta"]
-        self._rotate = Rotation.of_grid(side, channels, theta).to(positions.device)
-        order, scale = Rotation.order(channels).to(positions.device), channels**-0.5
-        self._own_queries = self._weights(itself.q_proj, order, scale)
-        self._own_keys = self._weights(itself.k_proj, order)
-        self._own_values = self._weights(itself.v_proj)
-        self._own_output = self._weights(itself.out_proj)
-        self._queries = self._weights(memories.q_proj, order, scale)
-        key_weight, key_bias = memories.k_proj.weight[order], memories.k_proj.bias[order]
-        self._keys = key_weight.to(dtype), key_bias.to(dtype)
-        self._key_positions = self._rotate(linear(positions[0], key_weight, key_bias))
-        self._slot_biases = linear(times, key_weight)
-        output, values = memories.out_proj, memories.v_proj
-        self._output = (
-            (output.weight @ values.weight).to(dtype),
-            linear(values.bias, output.weight, output.bias).to(dtype),
-        )
-        self._perceptron = self._weights(module.linear1), self._weights(module.linear2)
-        self.time_keys = torch.empty(0)
-        """Rotated keys of each temporal slot, `(7, h w, C)`, once tabulated."""
-
-    def _weights(
-        self, module: Any, order: Tensor | slice = slice(None), scale: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        weight, bias = module.weight[order] * scale, module.bias[order] * scale
-        return weight.to(self._dtype), bias.to(self._dtype)
-
-    def tabulate_times(self) -> None:
-        """Compute the keys of the temporal slots, to be added to those that memories hold."""
-        area = len(self._key_positions)
-        by_slot = self._slot_biases[:, None].expand(-1, area, -1)
-        self.time_keys = self._rotate(by_slot).to(self._dtype)
-
-    def map_keys(self, tokens: Tensor, slot: int | None = None) -> Tensor:
-        """Return rotated keys of mask memories `(..., h w, 64)`, in the time of a slot if given."""
-        keys = linear(tokens, self._keys[0]).float()
-        if slot is not None:
-            keys += self._slot_biases[slot]
-        return (self._rotate(keys).add_(self._key_positions)).to(self._dtype)
-
-    def pointer_keys(self, tokens: Tensor) -> Tensor:
-        """Return the keys of pointers `(N, P, 64)`, which have no place in the image."""
-        return linear(tokens.to(self._dtype), *self._keys)
-
-    def attend_to_itself(self, tokens: Tensor) -> Tensor:
-        """Add what self-attention gives to `(N, h w, C)` tokens."""
-        normed = self._norms[0](tokens).to(self._dtype)
-        queries = self._rotate(linear(normed, *self._own_queries))
-        keys = self._rotate(linear(normed, *self._own_keys))
-        averages = attend(queries, keys, linear(normed, *self._own_values))
-        return tokens + linear(averages, *self._own_output)
-
-    def queries(self, tokens: Tensor) -> Tensor:
-        """Return the rotated queries of `(N, h w, C)` tokens to the memories."""
-        normed = self._norms[1](tokens).to(self._dtype)
-        return self._rotate(linear(normed, *self._queries))
-
-    def finish(self, tokens: Tensor, averages: Tensor) -> Tensor:
-        """Add averaged memories `(N, h w, 64)` and then what the perceptron gives."""
-        tokens = tokens + linear(averages, *self._output)
-        expand, contract = self._perceptron
-        hidden = linear(self._norms[2](tokens).to(self._dtype), *expand).relu_()
-        return tokens.add_(linear(hidden, *contract))
 
 
 def sine_positions(distances: Tensor, channels: int) -> Tensor:

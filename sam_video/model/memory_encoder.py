@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm, linear
 
+from sam_video.model.pixels import resize_masks
+
 FEW_CHANNELS = 8
 """Up to here, layers of channels are normalised as whole maps, not pixel by pixel."""
 
@@ -35,17 +37,28 @@ class MemoryEncoder:
         self._image_projection = image.weight.flatten(1).to(dtype), image.bias.to(dtype)
         self._blocks = [FusingBlock(block, dtype) for block in module.fuser.layers]
         self._output = module.out_proj.weight.flatten(1).to(dtype), module.out_proj.bias.to(dtype)
+        self._size: int = network.image_size
+        self._scale: float = network.sigmoid_scale_for_mem_enc
+        self._bias: float = network.sigmoid_bias_for_mem_enc
+        self._absent: Tensor = network.no_obj_embed_spatial
 
-    def __call__(self, features: Tensor, masks: Tensor) -> Tensor:
-        """Encode masks as memories.
+    def __call__(self, features: Tensor, logits: Tensor, scores: Tensor) -> Tensor:
+        """Encode masks as memories, as `SAM2Base._encode_new_memory` does.
 
         Args:
             features: Of the image, `(1, C, h, w)`.
-            masks: `(N, 1, H, W)`, scaled probabilities.
+            logits: Of the masks, `(N, 1, H, W)`.
+            scores: Object score logits `(N, 1)`; an object at 0 or below is not visible.
 
         Returns:
             `(N, h, w, 64)`.
         """
+        masks = resize_masks(logits, self._size).sigmoid().mul_(self._scale).add_(self._bias)
+        is_absent = (scores <= 0).float()
+        return self._encode(features, masks) + (is_absent * self._absent)[:, None, None]
+
+    def _encode(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Run the layers on `(N, 1, H, W)` scaled probabilities."""
         for layer in self._downsampling:
             masks = layer(masks)
         image = linear(features.permute(0, 2, 3, 1).to(self._dtype), *self._image_projection)

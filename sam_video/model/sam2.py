@@ -5,23 +5,23 @@ named where it is followed. Two things differ: the best of three masks is picked
 resized, and holes in masks are not filled, since the official filling exists for CUDA only.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
 import torch
-from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from sam_video.model.cuda_graphs import GraphCached, recorder_for
 from sam_video.model.device import default_device, default_dtype
 from sam_video.model.image_encoder import ImageEncoder
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
-from sam_video.model.mask_decoder import MaskDecoder
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder
 from sam_video.model.pixels import enlarge, pack_masks, resize_image, resize_masks, unpack_masks
+from sam_video.model.sam_heads import Points, SamHeads
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 IMAGES_PER_CALL = 4
@@ -38,6 +38,7 @@ class SegmentationModel:
         network: From `build_network`, with weights.
         device: Where it runs; by default the GPU where there is one.
         dtype: Of the matrix products; by default as `default_dtype` says.
+        key_bytes: As `MemoryAttention` takes it.
     """
 
     def __init__(
@@ -46,28 +47,41 @@ class SegmentationModel:
         *,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
+        key_bytes: int | None = None,
     ) -> None:
         self.device = device or default_device()
         self.dtype = dtype or default_dtype(self.device)
-        self._network = network.to(self.device).eval()
         self._size: int = network.image_size
         self._num_cores = torch.get_num_threads()
-        self._prepare_parts()
+        self._prepare_parts(network.to(self.device).eval(), key_bytes)
 
     @torch.inference_mode()
-    def _prepare_parts(self) -> None:
-        """Compute what depends on the weights and the input size alone."""
-        side = self._size // self._network.backbone_stride
-        self._image_encoder = ImageEncoder(self._network, dtype=self.dtype)
-        self._memory_encoder = MemoryEncoder(self._network, dtype=self.dtype)
-        self._memory_attention = MemoryAttention(self._network, side=side, dtype=self.dtype)
-        self._mask_decoder = MaskDecoder(self._network, dtype=self.dtype)
-        sparse, dense = self._network.sam_prompt_encoder(self._no_points(1), None, None)
-        self._no_prompt: tuple[Tensor, Tensor] = sparse, dense[..., :1, :1]
+    def _prepare_parts(self, network: SAM2Base, key_bytes: int | None) -> None:
+        """Compute what depends on the weights and the input size alone.
+
+        No part refers to this object, so that forgetting the model frees its memory at once.
+        """
+        side = network.image_size // network.backbone_stride
+        self._no_memory: Tensor = network.no_mem_embed.view(1, -1, 1, 1)
+        self._heads = SamHeads(network, dtype=self.dtype)
+        memory_encoder = MemoryEncoder(network, dtype=self.dtype)
+        self._memory_attention = MemoryAttention(
+            network, side=side, dtype=self.dtype, key_bytes=key_bytes
+        )
         record = recorder_for(self.device)
-        self._encode = GraphCached(self._encode_pixels, record)
-        self._decode_tracked = GraphCached(self._decode_without_prompt, record)
-        self._encode_tracked = GraphCached(self._encode_masks, record)
+        self._encode = GraphCached(ImageEncoder(network, dtype=self.dtype), record)
+        self._decode_tracked = GraphCached(self._heads.predict_without_prompt, record)
+        self._encode_memories = {
+            with_keys: GraphCached(
+                partial(
+                    _encode_memories,
+                    memory_encoder,
+                    partial(self._memory_attention.remember, with_keys=with_keys),
+                ),
+                record,
+            )
+            for with_keys in (False, True)
+        }
 
     @property
     def num_workers(self) -> int:
@@ -80,11 +94,6 @@ class SegmentationModel:
     def share_cores(self, num_threads: int) -> None:
         """Let operations of the current thread use an equal part of the CPU's cores."""
         torch.set_num_threads(max(1, self._num_cores // num_threads))
-
-    def _precision(self) -> AbstractContextManager[None]:
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.dtype is torch.bfloat16
-        )
 
     @property
     def encodes_ahead(self) -> bool:
@@ -111,15 +120,10 @@ class SegmentationModel:
             ImageFeatures(features, (stride4, stride8)) for features, stride4, stride8 in by_frame
         ]
 
-    def _encode_pixels(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        image = self._image_encoder(pixels)
-        return image.features, *image.high_res
-
     @torch.inference_mode()
     def without_memory(self, image: ImageFeatures) -> Tensor:
         """Add what stands for no memory, as `directly_add_no_mem_embed` does."""
-        no_memory: Tensor = self._network.no_mem_embed.view(1, -1, 1, 1)
-        return image.features + no_memory
+        return image.features + self._no_memory
 
     @torch.inference_mode()
     def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
@@ -146,22 +150,8 @@ class SegmentationModel:
         logits = None if previous is None else previous.mask_logits
         if logits is not None:
             logits = logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
-        return self._predict(
-            image, informed, points, logits, self._is_ambiguous(points[1].shape[1])
-        )
-
-    def _decode_without_prompt(
-        self, informed: Tensor, stride4: Tensor, stride8: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        image = ImageFeatures(informed, (stride4, stride8))
-        found = self._predict(image, informed, None, None, self._is_ambiguous(num_points=0))
-        scores, ious = found.object_score_logits, found.predicted_ious
-        return found.mask_logits, found.pointers, scores, ious
-
-    def _is_ambiguous(self, num_points: int) -> bool:
-        """One click, like none, may mean several things: the best of three masks is taken."""
-        network = self._network
-        return bool(network.multimask_min_pt_num <= num_points <= network.multimask_max_pt_num)
+        is_ambiguous = self._heads.is_ambiguous(num_points=points[1].shape[1])
+        return self._heads.predict(image, informed, points, logits, is_ambiguous=is_ambiguous)
 
     @torch.inference_mode()
     def candidates(
@@ -174,66 +164,10 @@ class SegmentationModel:
         """Return all three masks of the decoder, as `SAM2ImagePredictor.predict` does."""
         points = self._points(prompts, frame_hw)
         informed = informed.expand(len(prompts), -1, -1, -1)
-        logits, ious, _, _ = self._run_decoder(image, informed, points, None, is_ambiguous=True)
+        logits, ious, _, _ = self._heads.decode(image, informed, points, None, is_ambiguous=True)
         return self._masks(logits.float(), frame_hw), ious.float().cpu()
 
-    def _predict(
-        self,
-        image: ImageFeatures,
-        informed: Tensor,
-        points: tuple[Tensor, Tensor] | None,
-        mask_prompt: Tensor | None,
-        is_ambiguous: bool,
-    ) -> Prediction:
-        """Predict one mask for each object: the best one where there are three."""
-        masks, ious, tokens, score_logits = self._run_decoder(
-            image, informed, points, mask_prompt, is_ambiguous=is_ambiguous
-        )
-        best = ious.argmax(dim=1)
-        rows = torch.arange(len(informed), device=self.device)
-        with self._precision():
-            chosen = tokens[rows, best if tokens.shape[1] > 1 else 0]
-            pointers = self._network.obj_ptr_proj(chosen)
-        is_visible = score_logits > 0
-        logits = masks[rows, best][:, None].float()
-        return Prediction(
-            mask_logits=torch.where(is_visible[..., None, None], logits, NO_OBJ_SCORE),
-            pointers=self._blank_absent(pointers.float(), is_visible),
-            object_score_logits=score_logits.float(),
-            predicted_ious=ious[rows, best].float(),
-        )
-
-    def _run_decoder(
-        self,
-        image: ImageFeatures,
-        informed: Tensor,
-        points: tuple[Tensor, Tensor] | None,
-        mask_prompt: Tensor | None,
-        *,
-        is_ambiguous: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return mask logits `(N, M, 4h, 4w)`, IoUs `(N, M)`, tokens, and scores `(N, 1)`."""
-        if points is None and mask_prompt is None:
-            sparse, dense = self._no_prompt
-        else:
-            sparse, dense = self._network.sam_prompt_encoder(
-                points=points or self._no_points(len(informed)), boxes=None, masks=mask_prompt
-            )
-        sparse = sparse.expand(len(informed), -1, -1)
-        return self._mask_decoder(image, informed, sparse, dense, is_ambiguous=is_ambiguous)
-
-    def _no_points(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return what stands for no points: one with label -1."""
-        points = torch.zeros(count, 1, 2, device=self.device)
-        return points, -torch.ones(count, 1, dtype=torch.int32, device=self.device)
-
-    def _blank_absent(self, pointers: Tensor, is_visible: Tensor) -> Tensor:
-        """Put the pointer of nothing in the place of those of objects that are not visible."""
-        return torch.where(is_visible, pointers, self._network.no_obj_ptr)
-
-    def _points(
-        self, prompts: list[ObjectPrompt], frame_hw: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
+    def _points(self, prompts: list[ObjectPrompt], frame_hw: tuple[int, int]) -> Points:
         """Return `(N, P, 2)` points in pixels of the model's input and their `(N, P)` labels.
 
         A box is two points with labels 2 and 3 ahead of the clicks, as in
@@ -253,14 +187,13 @@ class SegmentationModel:
         stacked = torch.stack([torch.from_numpy(mask)[None].float() for mask in masks])
         resized = resize_masks(stacked.to(self.device), self._size, antialias=True)
         inputs = (resized >= 0.5).float()
-        with self._precision():
-            prompt = self._network.mask_downsample(inputs).float()
+        prompt = self._heads.mask_prompt(inputs)
         informed = informed.expand(len(masks), -1, -1, -1)
-        decoded = self._predict(image, informed, None, prompt, is_ambiguous=False)
+        decoded = self._heads.predict(image, informed, None, prompt, is_ambiguous=False)
         is_visible = inputs.flatten(1).any(dim=1, keepdim=True)
         return Prediction(
             mask_logits=resize_masks(inputs * 20 - 10, self._size // 4, antialias=True),
-            pointers=self._blank_absent(decoded.pointers, is_visible),
+            pointers=self._heads.blank_absent(decoded.pointers, is_visible),
             object_score_logits=is_visible.float() * 20 - 10,
             predicted_ious=torch.ones(len(masks), device=self.device),
         )
@@ -268,7 +201,7 @@ class SegmentationModel:
     @torch.inference_mode()
     def encode_memory(
         self, image: ImageFeatures, prediction: Prediction, *, is_prompted: bool
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         """Encode masks as `SAM2Base._encode_new_memory` does.
 
         The masks of prompted frames are remembered as what the user saw, without shades.
@@ -276,17 +209,9 @@ class SegmentationModel:
         logits = prediction.mask_logits
         if is_prompted:  # the scale of the sigmoid makes these 0 and 1
             logits = torch.where(resize_masks(logits, self._size) > 0, torch.inf, -torch.inf)
-        (memories,) = self._encode_tracked(image.features, logits, prediction.object_score_logits)
-        return memories
-
-    def _encode_masks(self, features: Tensor, logits: Tensor, scores: Tensor) -> tuple[Tensor]:
-        network = self._network
-        masks = resize_masks(logits, self._size).sigmoid()
-        masks = masks.mul_(network.sigmoid_scale_for_mem_enc).add_(network.sigmoid_bias_for_mem_enc)
-        encoded = self._memory_encoder(features, masks)
-        is_absent = (scores <= 0).float()
-        memories = encoded + (is_absent * network.no_obj_embed_spatial)[:, None, None]
-        return (self._memory_attention.remember(memories),)
+        encode = self._encode_memories[self._memory_attention.has_room_for_keys(len(logits))]
+        (memories,) = encode(image.features, logits, prediction.object_score_logits)
+        return self._memory_attention.split(memories)
 
     @torch.inference_mode()
     def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
@@ -302,10 +227,21 @@ class SegmentationModel:
     @torch.inference_mode()
     def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
         """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8."""
-        probabilities = enlarge(prediction.mask_logits, frame_hw)[:, 0].sigmoid()
-        # Rounded so that what is above 0.5, and in the mask, is 128 or more.
-        levels = (probabilities * 255 - 0.5).ceil().to(torch.uint8)
+        logits = enlarge(prediction.mask_logits, frame_hw)[:, 0]
+        levels = (logits.sigmoid() * 255 - 0.5).ceil().to(torch.uint8)
+        # The sigmoid of a logit close to 0 is 0.5, whether the pixel is in the mask or not.
+        levels = torch.where(logits > 0, levels.clamp(min=128), levels.clamp(max=127))
         return cast(ConfidenceMap, levels.cpu().numpy())
+
+
+def _encode_memories(
+    encode: Callable[[Tensor, Tensor, Tensor], Tensor],
+    lay_out: Callable[[Tensor], Tensor],
+    features: Tensor,
+    logits: Tensor,
+    scores: Tensor,
+) -> tuple[Tensor]:
+    return (lay_out(encode(features, logits, scores)),)
 
 
 def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:

@@ -38,7 +38,8 @@ from sam_video.types import (
     ObjectMask,
     ObjectPrompt,
 )
-from sam_video.workers.threads import Future, OrderedThreads, ahead
+from sam_video.workers.ahead import ahead
+from sam_video.workers.threads import Future, OrderedThreads
 
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""

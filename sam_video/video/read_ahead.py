@@ -5,7 +5,7 @@ from typing import Self
 from weakref import WeakSet
 
 from sam_video.types import Frame, FrameSource, VideoInfo
-from sam_video.workers.threads import ahead
+from sam_video.workers.ahead import ahead
 
 
 class ReadAhead:

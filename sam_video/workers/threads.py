@@ -9,9 +9,12 @@ import ctypes
 import select
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
+from functools import partial
 from queue import Empty, SimpleQueue
+from traceback import clear_frames
 from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet
 
@@ -107,8 +110,10 @@ class Worker:
             self._attempt(self._work)
             self._shield()
         self._shield()  # after an interruption
-        self._attempt(lambda: self._clean_up(self.error))
+        self._attempt(partial(self._clean_up, self.error))
+        del self._work, self._clean_up  # their owner may hold this worker: a cycle
         self._has_ended.set()
+        del self  # which holds an error whose frames were called by this one: another cycle
 
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
@@ -116,7 +121,19 @@ class Worker:
         except _Interruption:
             raise
         except BaseException as error:
-            self.error = self.error or error
+            self.error = self.error or _without_variables(error)
+            del self, step
+
+    def raise_error(self) -> None:
+        """Raise what the work or its clean-up has raised, if anything; only once."""
+        if self.error is not None:
+            raise self._take_error()
+
+    def _take_error(self) -> BaseException:
+        """Return the error and forget it: in a frame that raises it, no variable may hold it."""
+        error, self.error = self.error, None
+        assert error is not None
+        return error
 
     def _interrupt(self) -> None:
         with self._lock:
@@ -130,6 +147,16 @@ class Worker:
         with self._lock:
             self._is_interruptible = False
         time.sleep(0)  # one that is under way comes here
+
+
+def _without_variables(error: BaseException) -> BaseException:
+    """Return an error to be kept, of whose frames the variables are forgotten.
+
+    They hold what the failed work used, such as a model on a GPU, and often the keeper of the
+    error: a cycle, which would stay until garbage is collected.
+    """
+    clear_frames(error.__traceback__)
+    return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
 
 _workers: WeakSet[Worker] = WeakSet()
@@ -183,20 +210,28 @@ class Future(Generic[T]):
         """Make the call; an `Exception` of it is kept for `result`."""
         try:
             self._value = self._call()
+        except Exception as error:
+            self._error = _without_variables(error)
         except BaseException as error:
-            self._error = error
-            if not isinstance(error, Exception):
-                raise
+            self._error = copy(error)  # the error itself meets frames that hold this future
+            raise
         finally:
             del self._call  # and what it holds
             self._has_ended.put(True)
+            del self  # which holds an error whose frames were called by this one: a cycle
 
     def result(self) -> T:
-        """Wait for the call and return its value, once; or raise its error."""
+        """Wait for the call and return its value, or raise its error; only once."""
         wait_for(self._has_ended)
         if self._error is not None:
-            raise self._error
+            raise self._take_error()
         return self._value
+
+    def _take_error(self) -> BaseException:
+        """Return the error and forget it: in a frame that raises it, no variable may hold it."""
+        error, self._error = self._error, None
+        assert error is not None
+        return error
 
 
 class OrderedThreads:
@@ -213,24 +248,29 @@ class OrderedThreads:
     def __init__(self, size: int, prepare: Callable[[], None] = lambda: None) -> None:
         assert size > 0, size
         self._calls: list[SimpleQueue[Future[Any] | None]] = [SimpleQueue() for _ in range(size)]
-        self._workers = [_call_worker(calls, prepare) for calls in self._calls]
+        self._prepare = prepare
+        self._workers: list[Worker] = []
 
     def __enter__(self) -> Self:
-        for worker in self._workers:
-            worker.start()
+        for calls in self._calls:
+            self._workers.append(_call_worker(calls, self._prepare))
+            self._workers[-1].start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._ask_to_stop()
-        for worker in self._workers:
-            worker.stop()
+        try:
+            for worker in self._workers:
+                worker.stop()
+        finally:
+            self._calls.clear()  # which may hold what holds this
 
     def __del__(self) -> None:
         if hasattr(self, "_workers"):
             self._ask_to_stop()
 
     def _ask_to_stop(self) -> None:
-        for worker, calls in zip(self._workers, self._calls, strict=True):
+        for worker, calls in zip(self._workers, self._calls, strict=False):
             worker.is_stopping = True
             calls.put(None)  # wakes one that waits
 
@@ -252,59 +292,3 @@ def _call_worker(calls: "SimpleQueue[Future[Any] | None]", prepare: Callable[[],
 
     worker = Worker(work, lambda _: None)
     return worker
-
-
-def ahead(items: Generator[T, None, None], size: int) -> Generator[T, None, None]:
-    """Yield what a generator yields, while it runs ahead in a thread of its own.
-
-    An error comes after the items before it. The thread begins with the first item that is asked
-    for. Closing this ends the thread wherever it is, and closes the generator there.
-
-    Args:
-        items: What to run; nobody else may use it.
-        size: How many items it may be ahead, at least 1.
-    """
-    reader = _Reader(items, size)
-    try:
-        reader.worker.start()
-        while (item := reader.take()) is not None:
-            yield item.pop()  # and hold it no longer
-    finally:
-        reader.worker.stop()
-    if reader.worker.error is not None:
-        raise reader.worker.error
-
-
-class _Reader(Generic[T]):
-    """The thread of `ahead`, and the queues from it and to it."""
-
-    def __init__(self, items: Generator[T, None, None], size: int) -> None:
-        assert size > 0, size
-        self.worker = Worker(self._work, self._clean_up)
-        self._items = items
-        self._read: SimpleQueue[list[T] | None] = SimpleQueue()
-        self._room: SimpleQueue[bool] = SimpleQueue()
-        for _ in range(size):
-            self._room.put(True)
-
-    def take(self) -> list[T] | None:
-        """Return the next item alone in a list, or None after the last one."""
-        item = wait_for(self._read)
-        self._room.put(True)
-        return item
-
-    def _work(self) -> None:
-        # There is room before an item is made, not only when it is put away: it may be large.
-        while wait_for(self._room, lambda: self.worker.is_stopping):
-            try:
-                item = next(self._items)
-            except StopIteration:
-                return
-            self._read.put([item])
-            del item  # or it would be held in vain until there is room for the next one
-
-    def _clean_up(self, error: BaseException | None) -> None:
-        try:
-            self._items.close()
-        finally:
-            self._read.put(None)

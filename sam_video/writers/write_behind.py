@@ -103,8 +103,7 @@ class WriteBehind:
 
     def _end(self) -> None:
         self._worker.stop()
-        if self._worker.error is not None:
-            raise self._worker.error
+        self._worker.raise_error()
 
     def _work(self) -> None:
         while self._write_next():

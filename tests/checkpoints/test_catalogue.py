@@ -1,8 +1,10 @@
 """Checkpoints: which there are, where they are found, and that no wrong one is used."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sam_video.checkpoints.catalogue import (
     find_checkpoint,
     resolve_checkpoint,
 )
+from sam_video.checkpoints.fetch import find_fault
 from sam_video.errors import CheckpointError
 from sam_video.request import MODEL_NAMES
 from tests.mirror import CONTENT, Mirror
@@ -206,3 +209,54 @@ def test_a_mirror_that_is_no_url_fails(
     monkeypatch.setenv("SAM_VIDEO_DOWNLOAD_URL", url)
     with pytest.raises(CheckpointError, match="is not a URL"):
         download("tiny")
+
+
+# What has been verified before
+
+
+@pytest.fixture
+def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read to verify them."""
+    read: list[Path] = []
+
+    def counted(path: Path, *, num_bytes: int | None, sha256: str) -> str | None:
+        read.append(path)
+        return find_fault(path, num_bytes=num_bytes, sha256=sha256)
+
+    monkeypatch.setattr("sam_video.checkpoints.catalogue.find_fault", counted)
+    return read
+
+
+def test_a_file_is_verified_once(folder: Path, read_files: list[Path]) -> None:
+    path = folder / FILE_NAME
+    path.write_bytes(CONTENT)
+    assert [resolve_checkpoint(made_up()) for _ in range(3)] == [path] * 3
+    assert read_files == [path]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["replaced", "changed in place"])
+def test_a_verified_file_that_is_changed_is_verified_again(
+    folder: Path, read_files: list[Path], *, is_replaced: bool
+) -> None:
+    path = folder / FILE_NAME
+    path.write_bytes(CONTENT)
+    before = path.stat()
+    resolve_checkpoint(made_up())
+    wrong = CONTENT[:-1] + b"?"
+    if is_replaced:
+        (folder / "other").write_bytes(wrong)
+        os.utime(folder / "other", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (folder / "other").replace(path)
+    else:
+        path.write_bytes(wrong)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(CheckpointError, match="has sha256"):
+        resolve_checkpoint(made_up())
+    assert read_files == [path] * 2
+
+
+def test_a_verified_file_is_another_one_for_another_checkpoint(folder: Path) -> None:
+    (folder / FILE_NAME).write_bytes(CONTENT)
+    resolve_checkpoint(made_up())
+    with pytest.raises(CheckpointError, match="has sha256"):
+        resolve_checkpoint(replace(made_up(), sha256="0" * 64))

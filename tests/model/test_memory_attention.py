@@ -6,7 +6,6 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from benchmarks.official import seeded_network
-from sam_video.model import memory_attention
 from sam_video.model.interface import MemoryBatch
 from sam_video.model.memory_attention import MemoryAttention
 
@@ -43,18 +42,21 @@ def official(network: SAM2Base, features: Tensor, maps: Tensor, pointers: Tensor
     return informed
 
 
-@pytest.mark.parametrize("kept_keys", [0, 1 << 30], ids=["computed again", "kept"])
+@pytest.mark.parametrize("kept_of", [(), (0, 1, 2), (0, 2)], ids=["computed again", "kept", "both"])
 @torch.inference_mode()
 def test_objects_attend_together_as_each_does_alone(
-    network: SAM2Base, kept_keys: int, monkeypatch: pytest.MonkeyPatch
+    network: SAM2Base, kept_of: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr(memory_attention, "KEPT_KEYS", kept_keys)
     generator = torch.Generator().manual_seed(5)
     features = torch.randn(1, 128, SIDE, SIDE, generator=generator)
     maps = torch.randn(3, len(SLOTS), 64, SIDE, SIDE, generator=generator).bfloat16().float()
     pointers = torch.randn(3, len(SLOTS), 128, generator=generator)
-    ours = MemoryAttention(network, side=SIDE, dtype=torch.float32)
-    remembered = [ours.remember(one.permute(0, 2, 3, 1)) for one in maps]
+    key_bytes = 1 << 30 if kept_of else 0
+    ours = MemoryAttention(network, side=SIDE, dtype=torch.float32, key_bytes=key_bytes)
+    remembered = [
+        ours.remember(one.permute(0, 2, 3, 1), with_keys=row in kept_of)
+        for row, one in enumerate(maps)
+    ]
     distances = torch.tensor([11.0, 7, 6, 4, 1]).expand(3, -1)
     # The official method takes the pointers of tracked frames from the newest to the oldest.
     order = [0, 1, 4, 3, 2]

@@ -11,8 +11,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from benchmarks.official import add, official_predictor, seeded_network, start
+from sam_video.limits import INPUT_SIZES
 from sam_video.model.interface import Prediction
-from sam_video.model.load import INPUT_SIZES
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.tracking.objects import TrackedObject
 from sam_video.tracking.tracker import Tracker

@@ -18,7 +18,7 @@ from sam_video.types import Frame, FrameSource
 from sam_video.video.frame_list import FrameList
 from sam_video.video.read_ahead import ReadAhead
 from sam_video.video.source import open_video
-from sam_video.workers.threads import ahead
+from sam_video.workers.ahead import ahead
 from tests.clips import draw_clip
 from tests.worker_threads import (
     Cancelled,

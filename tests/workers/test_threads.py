@@ -210,7 +210,7 @@ def test_what_cannot_start_is_cleaned_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_interpreter_exits_that_has_not_stopped_its_workers() -> None:
     code = """
-        from sam_video.workers.threads import ahead
+        from sam_video.workers.ahead import ahead
         def numbers():
             try:
                 yield from range(10**9)
