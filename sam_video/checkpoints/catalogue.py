@@ -34,26 +34,34 @@ class Checkpoint:
     """Size of the file; None where the SHA-256 alone is checked."""
     url: str | None = None
     """Where it can be downloaded; None for what comes with the source."""
+    config: str = ""
+    """Name of its network's configuration: a file of `model/configs`, or of sam2's for SAM 2.1."""
 
 
 _META_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
-_SAM2 = (  # name, bytes, SHA-256
-    ("large", 898_083_611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
-    ("base_plus", 323_606_802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
-    ("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
-    ("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+_SAM2 = (  # name, configuration, bytes, SHA-256
+    ("large", "l", 898_083_611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
+    (
+        "base_plus",
+        "b+",
+        323_606_802,
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    ),
+    ("small", "s", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+    ("tiny", "t", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
 )
 _POCKET_SHA256 = "f82ccd671ef13c86f23a4fbbb47b8bb7d9ae3b3b0c73b9f3fcf7d444b78ecf71"
 
 
-def _published(name: str, num_bytes: int, sha256: str) -> Checkpoint:
+def _published(name: str, config: str, num_bytes: int, sha256: str) -> Checkpoint:
     file_name = f"sam2.1_hiera_{name}.pt"
-    return Checkpoint(name, file_name, sha256, num_bytes, _META_URL + file_name)
+    url = _META_URL + file_name
+    return Checkpoint(name, file_name, sha256, num_bytes, url, f"sam2.1_hiera_{config}.yaml")
 
 
 CHECKPOINTS: dict[str, Checkpoint] = {
     **{row[0]: _published(*row) for row in _SAM2},
-    "pocket": Checkpoint("pocket", "pocket.safetensors", _POCKET_SHA256),
+    "pocket": Checkpoint("pocket", "pocket.safetensors", _POCKET_SHA256, config="pocket.yaml"),
 }
 """Every checkpoint by its name: the four of SAM 2.1, and the project's own `pocket`."""
 

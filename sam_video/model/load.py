@@ -19,7 +19,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.checkpoints.catalogue import CHECKPOINTS, resolve_checkpoint
 from sam_video.errors import CheckpointError
 from sam_video.limits import checked_input_size
 from sam_video.model.device import device_errors
@@ -27,14 +27,10 @@ from sam_video.model.sam2 import SegmentationModel
 
 logger = logging.getLogger(__name__)
 
-_SAM2_CONFIGS = Path(sam2.__file__).parent / "configs" / "sam2.1"
-_CONFIGS = {
-    "large": _SAM2_CONFIGS / "sam2.1_hiera_l.yaml",
-    "base_plus": _SAM2_CONFIGS / "sam2.1_hiera_b+.yaml",
-    "small": _SAM2_CONFIGS / "sam2.1_hiera_s.yaml",
-    "tiny": _SAM2_CONFIGS / "sam2.1_hiera_t.yaml",
-    "pocket": Path(__file__).parent / "configs" / "pocket.yaml",
-}
+_CONFIG_FOLDERS = (
+    Path(__file__).parent / "configs",
+    Path(sam2.__file__).parent / "configs" / "sam2.1",
+)
 _VIDEO_OPTIONS = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {
@@ -85,7 +81,8 @@ def build_network(name: str, **options: Any) -> SAM2Base:
         name: A checkpoint's name: `large`, `base_plus`, `small`, `tiny` or `pocket`.
         options: Arguments of `SAM2Base` that replace the configuration's.
     """
-    config = OmegaConf.load(_CONFIGS[name]).model
+    paths = (folder / CHECKPOINTS[name].config for folder in _CONFIG_FOLDERS)
+    config = OmegaConf.load(next(path for path in paths if path.is_file())).model
     config = OmegaConf.merge(config, _VIDEO_OPTIONS, options)
     return cast(SAM2Base, instantiate(config, _recursive_=True)).eval()
 

@@ -8,7 +8,7 @@ import gc
 import hashlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import sam_video
-from sam_video.checkpoints.catalogue import CHECKPOINTS, Checkpoint
+from sam_video.checkpoints.catalogue import CHECKPOINTS
 from sam_video.model.load import build_network
 from sam_video.request import Request
 from sam_video.service.session import Session
@@ -113,7 +113,11 @@ def test_a_session_goes_on_after_it_was_cancelled_while_it_loaded_another_model(
     path = tmp_path / "tiny.pt"
     torch.save({"model": build_network("tiny").state_dict()}, path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(CHECKPOINTS, "tiny", Checkpoint("tiny", path.name, sha256))
+    monkeypatch.setitem(
+        CHECKPOINTS,
+        "tiny",
+        replace(CHECKPOINTS["tiny"], file_name=path.name, sha256=sha256, num_bytes=None),
+    )
     monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
     draw_clip(tmp_path / "clip.mp4", num_frames=1)
     session = Session("pocket")
