@@ -85,8 +85,9 @@ class OutputFolder:
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         if self._lock(self._descriptor):
             for private in self._private_folders():
-                _put_back(private / _EARLIER, self.path)
-                shutil.rmtree(private)
+                with suppress(PermissionError):  # another user's
+                    _put_back(private / _EARLIER, self.path)
+                    shutil.rmtree(private)
         self._check_places(patterns)
         self.private.mkdir(mode=0o700)
 
@@ -158,8 +159,8 @@ class OutputFolder:
         _put_back(self._earlier, self.path)
 
     def _close(self) -> None:
-        if self.private.is_dir():
-            shutil.rmtree(self.private)
+        # What cannot be removed now, such as an open file on a network, the next run removes.
+        shutil.rmtree(self.private, ignore_errors=True)
         if self._descriptor is not None:
             with suppress(OSError):  # it was closed when this was interrupted
                 os.close(self._descriptor)

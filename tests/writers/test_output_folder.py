@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,27 @@ def test_what_a_killed_run_leaves_is_removed_by_the_next_and_what_it_replaced_co
         output.open(["*"])
         assert not list(folder.glob("**/*.partial"))
     assert contents(folder) == EARLIER | {"c": "new"}
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_a_private_folder_that_cannot_be_removed_at_once_is_removed_by_the_next_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, has_failed: bool
+) -> None:
+    def refuse(path: str, *_: object, **__: object) -> None:
+        raise OSError(39, "Directory not empty", path)
+
+    with suppress(KeyboardInterrupt), OutputFolder(folder) as output:
+        output.open([])
+        publish(output, "a", "new a")
+        monkeypatch.setattr(os, "rmdir", refuse)
+        if has_failed:
+            raise KeyboardInterrupt
+    monkeypatch.undo()
+    assert output.private.exists()
+    with OutputFolder(folder) as output:
+        output.open([])
+    assert contents(folder) == EARLIER | ({} if has_failed else {"a": "new a"})
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
 
 
 def make_folder(folder: Path, name: str) -> None:
