@@ -55,9 +55,16 @@ class SourceFile:
             raise VideoError(f"{self.name} changed while it was read")
 
     def read_head(self, num_bytes: int) -> bytes:
-        """Return the first bytes."""
+        """Return the first bytes.
+
+        Raises:
+            VideoError: As `open` does, or it cannot be read.
+        """
         with self.open() as file:
-            return file.read(num_bytes)
+            try:
+                return file.read(num_bytes)
+            except OSError as error:
+                raise VideoError(f"{self.name} cannot be read: {error.strerror}") from None
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:

@@ -330,14 +330,14 @@ class Overlapping:
                 f"sam_video.service.{module}.load_model", lambda *_, **__: FakeModel()
             )
         monkeypatch.setattr("sam_video.service.session.extra_sinks", lambda *_: [self])
-        monkeypatch.setattr(FileReader, "open_video", lambda _, path: self._source(path))
+        monkeypatch.setattr(FileReader, "open_video", lambda _, path, name="": self._source(path))
 
     def _source(self, path: Path) -> FrameSource:
         source = open_video(path)
         read = source.frames
 
-        def frames() -> Generator[Frame, None, None]:
-            for frame in read():
+        def frames(start: int = 0) -> Generator[Frame, None, None]:
+            for frame in read(start):
                 self.on_read(frame.index)
                 self.num_read += 1
                 yield frame
