@@ -1,4 +1,4 @@
-"""Which checkpoints there are, where they lie, and how a missing one is downloaded.
+"""List the checkpoints, find them on this machine, and download missing ones.
 
 A file is used only if its size and its SHA-256 are those of the published one. It is looked for in
 `weights/` and then in the folder that `SAM_VIDEO_WEIGHTS` names. Downloads come from Meta's server,
@@ -81,7 +81,7 @@ def default_model() -> str:
 def resolve_checkpoint(
     checkpoint: str | Checkpoint, *, explicit: Path | None = None, download: bool = True
 ) -> Path:
-    """Return the file of a checkpoint, downloading it where it is missing.
+    """Return the file of a checkpoint; download it if it is missing.
 
     The order is `explicit`, `weights/`, the folder `SAM_VIDEO_WEIGHTS`, download. No other
     checkpoint ever takes the place of the one asked for.
@@ -109,7 +109,7 @@ def resolve_checkpoint(
 
 
 def find_checkpoint(checkpoint: str | Checkpoint, *, explicit: Path | None = None) -> Path | None:
-    """Return the verified file of a checkpoint, or None where it is not on this machine.
+    """Return the verified file of a checkpoint, or None if it is not on this machine.
 
     Args:
         checkpoint: A name from `CHECKPOINTS`, or an entry of the caller's own.
@@ -203,7 +203,7 @@ def _download(
 
 
 def _mirrored(url: str) -> str:
-    """Return the URL of the same file on the mirror, where one is named."""
+    """Return the URL of the same file on the mirror, if one is set."""
     mirror = os.environ.get("SAM_VIDEO_DOWNLOAD_URL")
     if not mirror:
         return url
@@ -213,7 +213,7 @@ def _mirrored(url: str) -> str:
 
 
 def _lies_at(item: Checkpoint, path: Path) -> bool:
-    """Say whether there is a file, and raise if it is not the published one.
+    """Tell whether there is a file; raise an error if it is not the published one.
 
     A file is read once by a process, and again only if it has been changed or replaced since.
     """

@@ -1,9 +1,9 @@
-"""Download one large file over HTTP so that it arrives whole, or not at all.
+"""Download one large file over HTTP, completely or not at all.
 
-What has come of a broken download is kept beside the file as `NAME.part` and resumed, by this
-process or a later one. The file gets its name only when its size and SHA-256 are right.
+The part of a broken download stays beside the file as `NAME.part`; this process or a later one
+resumes it. The file gets its name only when its size and SHA-256 are right.
 
-A thread that waits for a server cannot be ended: the catalogue runs this in a sandbox.
+The catalogue runs this in a sandbox, since a thread that waits for a server cannot be ended.
 """
 
 import errno
@@ -29,7 +29,7 @@ PAUSES_SECONDS = (1.0, 3.0, 9.0)
 """Waits before each new try on a broken connection."""
 
 MAX_STALL_SECONDS = 120
-"""How long a download may be without any progress: finding a server's address may take a minute."""
+"""Limit for a download without any progress: finding a server's address may take a minute."""
 
 _TIMEOUT_SECONDS = 30.0  # to connect, and between any two packets
 _REPORT_SECONDS = 0.1
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class _BrokenConnectionError(Exception):
-    """The transfer failed in a way that another try may mend."""
+    """The transfer failed; another try may succeed."""
 
 
 def fetch(
@@ -86,7 +86,7 @@ def fetch(
 
 
 def find_fault(path: Path, *, num_bytes: int | None, sha256: str) -> str | None:
-    """Say how a file differs from what it should be, or return None where it does not."""
+    """Return how a file differs from the expected one, or None if it does not."""
     size = path.stat().st_size
     if num_bytes is not None and size != num_bytes:
         return f"has {size} bytes, expected {num_bytes}"
@@ -228,7 +228,7 @@ def _copy(
 
 
 def _read(response: HTTPResponse, limit: int) -> bytes:
-    """Return what has come so far, at most `limit` bytes; nothing at the end."""
+    """Return the bytes that have arrived, at most `limit`; empty at the end."""
     try:
         return response.read1(limit)
     except (OSError, HTTPException) as error:

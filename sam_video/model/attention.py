@@ -1,4 +1,4 @@
-"""Exact attention with rotary positions, in the form that is fastest for its shape."""
+"""Exact attention with rotary positions, by the fastest method for its shape."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Takes queries, keys and values as `attend` does."""
 
 TOLERANCE = 0.02
-"""How far two attentions in bfloat16 may be from each other, as a share of the largest number."""
+"""Largest difference of two attentions in bfloat16, as a share of the largest number."""
 
 SCORES_PER_CHUNK, LEAST_ROWS = 1 << 20, 128
-"""Scores held at a time on a CPU, but those of so many queries at least: fewer make small matrix
-products, more overflow its caches."""
+"""Scores that a CPU holds at a time, and the least queries they are of: fewer scores make small
+matrix products, more overflow the caches."""
 QUERIES_PER_BLOCK, KEYS_PER_BLOCK = 512, 1024
 """Size of the blocks of scores, for the many keys of large networks."""
 
@@ -98,7 +98,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
     """Return memory for `attend_one` to work in, for the values `(N, K, D)` of any N objects.
 
-    Having it anew for every object takes up to a tenth of the time of their attention.
+    New memory for every object would take up to a tenth of the time of the attention.
     """
     num_keys = values.shape[1]
     if attends_in_blocks(num_keys, values.dtype):
@@ -108,12 +108,12 @@ def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
 
 
 def attends_in_blocks(num_keys: int, dtype: torch.dtype) -> bool:
-    """Tell whether there are so many keys that a CPU takes them in blocks."""
+    """Tell whether a CPU takes this many keys in blocks."""
     return num_keys > 4 * KEYS_PER_BLOCK and dtype is torch.float32
 
 
 def attend_one(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor, scores: Tensor) -> None:
-    """Do as `attend` for one object, on a CPU, with scores that stay in its caches.
+    """Attend as `attend`, for one object on a CPU, with scores that stay in its caches.
 
     Args:
         queries: `(Q, C)`, scaled.
@@ -141,7 +141,7 @@ def attend_in_blocks(
 ) -> None:
     """Average over one block of keys after the other, as FlashAttention does (Dao et al., 2022).
 
-    The largest score so far is kept for each query, and what was added up is scaled to it anew.
+    Each query keeps its largest score so far; the sums are rescaled whenever that grows.
     `scores` is `(Q, KEYS_PER_BLOCK)`.
     """
     largest = queries.new_full((len(queries), 1), -torch.inf)
@@ -207,7 +207,7 @@ def faster(
     trials: Iterable[tuple[Tensor, ...]],
     seconds: Callable[[Callable[[], object]], float],
 ) -> Attention:
-    """Return the candidate if it gives what the reference gives, a tenth faster or more.
+    """Return the candidate if its results equal the reference's and it is a tenth faster or more.
 
     Args:
         candidate: May fail.

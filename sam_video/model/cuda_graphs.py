@@ -1,4 +1,4 @@
-"""The work of a function on a GPU, recorded once and then replayed without Python in between.
+"""Record the GPU work of a function once, then replay it without running its Python code.
 
 Starting the kernels of a network one by one takes longer than many of them run. A CUDA graph starts
 all of them at once; see "Accelerating PyTorch with CUDA Graphs" (pytorch.org, 2021).
@@ -18,16 +18,15 @@ logger = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...]
 Recorder = Callable[[Callable[[], Tensors]], tuple[Tensors, Callable[[], None]]]
-"""Runs a call whose arguments stay in place; returns what it gave, and what to call to have the
-same tensors computed anew."""
+"""Captures a call; returns its static outputs and a function that replays it into them."""
 
 RECORD_AFTER = 3
-"""Calls with arguments of one shape before they are recorded: a bank that fills changes its shape
-every frame, and recording costs more than a call."""
+"""Calls with one shape of arguments before it is recorded: a filling memory bank changes the shape
+every frame, and recording takes longer than a call."""
 MAX_RECORDINGS = 4
 """Of one function; each holds its own memory on the GPU."""
 TOLERANCE = 0.01
-"""How much, of its largest number, a replayed result may differ from that of the function."""
+"""Largest difference of a replayed result from the function's, as a share of its largest number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +46,15 @@ class Recording:
 
 
 class GraphCached:
-    """A function of tensors that is recorded for every shape that comes often, and replayed.
+    """A function of tensors; for every frequent shape it is recorded once and replayed afterwards.
 
-    Any number of threads may call it; where one is replaying, the others call the function itself.
-    Where recording fails, or does not give what the function gives, it is given up.
+    Any number of threads may call it; while one is replaying, the others call the function itself.
+    Recording ends for good once it fails, or once a replay gives other results than the function.
 
     Args:
-        function: What it does must follow from the shapes of its arguments alone, without waiting
-            for the GPU; it gives a tuple of tensors.
-        record: Without it, the function is called as it is.
+        function: Returns a tuple of tensors. It must run the same kernels for all arguments of one
+            shape, and must not wait for the GPU.
+        record: None calls the function without recording.
     """
 
     def __init__(self, function: Callable[..., Tensors], record: Recorder | None) -> None:
@@ -66,7 +65,7 @@ class GraphCached:
         self._lock = Lock()
 
     def __call__(self, *inputs: Tensor) -> Tensors:
-        """Return what the function gives."""
+        """Return the results of the function."""
         # A lock that a cancelled prediction has left held costs time only.
         if self._record is None or not self._lock.acquire(blocking=False):
             return self._function(*inputs)
@@ -107,7 +106,7 @@ class GraphCached:
 
 
 def recorder_for(device: torch.device) -> Recorder | None:
-    """Return what records work on a device; None where there is nothing to gain.
+    """Return the recorder for a device; None if recording would not save time.
 
     `SAM_VIDEO_CUDA_GRAPHS=0` switches it off.
     """

@@ -1,4 +1,4 @@
-"""Choose the processor and the number type of a model, and tell of a GPU that fails."""
+"""Choose the device and the number type of a model, and report GPU failures in one line."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ _TO_THE_CPU = "or set CUDA_VISIBLE_DEVICES to nothing to run on the CPU"
 
 
 def default_device(devices: Path = Path("/dev")) -> torch.device:
-    """Return the GPU where there is one, or else the CPU.
+    """Return the GPU if there is one, else the CPU.
 
     Args:
         devices: The folder of device files.
@@ -49,7 +49,7 @@ def _why_cuda_fails() -> str:
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware multiplies matrices of it faster, else float32."""
+    """Return bfloat16 if the hardware multiplies its matrices faster, else float32."""
     has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
     return torch.bfloat16 if has_bf16 else torch.float32
 
@@ -65,7 +65,7 @@ def _cpu_has_bf16() -> bool:
 
 @contextmanager
 def device_errors() -> Iterator[None]:
-    """Raise what goes wrong on the GPU as one line that says what to do.
+    """Turn failures of the GPU into errors of one line that say what to do.
 
     Raises:
         DeviceError: Its memory does not suffice, or it fails.

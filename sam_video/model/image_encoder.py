@@ -1,8 +1,8 @@
-"""SAM 2's image encoder, without what tracking does not read and with constants folded together.
+"""SAM 2's image encoder, without the outputs that tracking does not read, with layers merged.
 
-The two finest maps pass two linear layers in a row, one of the neck and one of the mask decoder;
-they are one here, as are convolutions and the batch normalisations after them. The official neck
-also computes position encodings of every map, which depend on the input size alone.
+The maps at strides 4 and 8 pass two linear layers in a row, one of the neck and one of the mask
+decoder; these are one layer here. Each batch normalisation is folded into its convolution. The
+official neck also computes position encodings of every map; they depend on the input size alone.
 """
 
 from copy import deepcopy
@@ -16,6 +16,7 @@ from sam_video.model.pocket import PocketTrunk
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
+"""Defaults of `img_mean` and `img_std` in `sam2.utils.misc.load_video_frames`."""
 
 
 class ImageEncoder:
@@ -83,7 +84,7 @@ def project(maps: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def prepared_trunk(trunk: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a trunk that gives the same maps and is as fast as it can be."""
+    """Return a trunk for inference that gives the same maps, faster."""
     if isinstance(trunk, PocketTrunk):
         trunk = trunk.folded()
     if dtype is torch.bfloat16:  # once, and not for every frame

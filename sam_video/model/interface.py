@@ -1,6 +1,6 @@
-"""The seam between the tracker and the model: a few verbs on batches of objects.
+"""The interface between the tracker and the model: a few verbs on batches of objects.
 
-A model has no state: everything that it needs to know of a video is among the arguments.
+A model keeps no state of a video: all of it is among the arguments.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFeatures:
-    """What the image encoder says of one frame, shared by all objects."""
+    """The image encoder's output for one frame, shared by all objects."""
 
     features: Tensor
     """`(1, C, h, w)` at stride 16."""
@@ -24,7 +24,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryBatch:
-    """What N objects remember for one frame: M mask memories and P object pointers each."""
+    """The memories that one frame attends to: M mask memories and P pointers per object."""
 
     maps: tuple[tuple[Tensor, ...], ...]
     """Mask memories, `N` times `M`, in the layout of `Model.encode_memory`."""
@@ -38,7 +38,7 @@ class MemoryBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The masks of N objects on one frame, as the mask decoder gives them."""
+    """The mask decoder's output for N objects on one frame."""
 
     mask_logits: Tensor
     """`(N, 1, 4h, 4w)` float32 at a quarter of the input size; above 0 is object."""
@@ -50,7 +50,7 @@ class Prediction:
     """`(N,)` float32."""
 
     def row(self, row: int) -> "Prediction":
-        """Return what is predicted for one of the objects, as of one."""
+        """Return the prediction of one object, as a batch of one."""
         chosen = slice(row, row + 1)
         return Prediction(
             self.mask_logits[chosen],
@@ -61,25 +61,25 @@ class Prediction:
 
 
 class Model(Protocol):
-    """What the tracker asks of a model; any number of threads may call it at a time."""
+    """The methods that the tracker calls; several threads may call them at the same time."""
 
     @property
     def num_workers(self) -> int:
-        """How many batches of objects it is worth tracking side by side, in threads."""
+        """Number of batches of objects to track side by side, in threads."""
         ...
 
     def share_cores(self, num_threads: int) -> None:
-        """Let calls by the current thread use its part of the CPU, which so many threads share."""
+        """Limit the current thread to its share of the CPU's cores, of so many threads."""
         ...
 
     @property
     def encodes_ahead(self) -> bool:
-        """Whether it is worth encoding the next frames in a thread, beside the tracking."""
+        """Whether to encode the next frames in a thread, beside the tracking."""
         ...
 
     @property
     def num_images(self) -> int:
-        """How many frames it is worth encoding at a time."""
+        """Number of frames to encode at a time."""
         ...
 
     def encode_images(self, images: Sequence[RGBImage]) -> list[ImageFeatures]:
@@ -87,7 +87,7 @@ class Model(Protocol):
         ...
 
     def without_memory(self, image: ImageFeatures) -> Tensor:
-        """Return `(1, C, h, w)` features of a frame that no memory informs, for `decode`."""
+        """Return a frame's `(1, C, h, w)` features for `decode`, informed by no memory."""
         ...
 
     def with_memory(self, image: ImageFeatures, memory: MemoryBatch, span: int) -> Tensor:
@@ -151,7 +151,7 @@ class Model(Protocol):
         prompts: list[ObjectPrompt],
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
-        """Return the masks that each of N prompts may mean, and how good each is thought to be.
+        """Return the three masks that each of N prompts may mean, and their predicted IoUs.
 
         Takes its arguments as `decode` does.
 

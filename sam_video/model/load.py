@@ -102,6 +102,11 @@ class _LeftOutWeights(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         options = kwargs or {}
+        name = getattr(function, "__name__", "")
+        if name.endswith("_") and not name.endswith("__"):
+            changed = args[0] if args else options.get("tensor")
+            if isinstance(changed, Tensor) and changed.is_meta:
+                return changed  # nothing to fill; PyTorch's first attempt would keep our frames
         if function is torch.empty:
             options = {**options, "device": "meta"}
         return function(*args, **options)

@@ -1,9 +1,9 @@
 """SAM 2's mask decoder on batches of objects, channels last.
 
-The weights are those of `sam2.modeling.sam.mask_decoder.MaskDecoder`, and so are the results, up to
-the rounding of sums in another order. What each layer projects the image to takes one matrix
-product instead of three, positions come from a table, and strided deconvolutions, whose windows do
-not overlap, are matrix products too.
+The weights and results are those of `sam2.modeling.sam.mask_decoder.MaskDecoder`, up to the
+rounding of sums in another order. Each layer projects the image by one matrix product instead of
+three, positions come from a table, and strided deconvolutions are matrix products, since their
+windows do not overlap.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sam_video.model.attention import to_tokens
 from sam_video.model.interface import ImageFeatures
 
 FEW_TOKENS = 16
-"""Up to so many, that is but for frames with many clicks, the image attends to all at once."""
+"""The most prompt tokens that all heads attend to in one product; only many clicks exceed it."""
 
 
 class MaskDecoder:
@@ -107,7 +107,7 @@ class MaskDecoder:
 
 
 class ImageProjection:
-    """Several linear layers of an image's tokens, some of which see its positions, in one."""
+    """Several linear layers of an image's tokens as one; some of them also see its positions."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class ImageProjection:
         )
 
     def __call__(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """Return what each layer makes of `(N, h w, C)` tokens, in float32."""
+        """Return the output of each layer for `(N, h w, C)` tokens, in float32."""
         projected = linear(tokens.to(self._weight.dtype), self._weight)
         placed = projected.float().add_(self._constant)
         return tuple(placed.split(self._sizes, dim=-1))
@@ -141,20 +141,20 @@ class TwoWayLayer:
 
     def __init__(self, block: Any, positions: Tensor, dtype: torch.dtype) -> None:
         self._block = block
-        to_image, to_tokens = block.cross_attn_token_to_image, block.cross_attn_image_to_token
+        to_image, from_image = block.cross_attn_token_to_image, block.cross_attn_image_to_token
         self._image = ImageProjection(
-            (to_image.k_proj, to_image.v_proj, to_tokens.q_proj),
+            (to_image.k_proj, to_image.v_proj, from_image.q_proj),
             (True, False, True),
             positions,
             dtype,
         )
-        output = to_tokens.out_proj
+        output = from_image.out_proj
         self._output = output.weight.to(dtype), output.bias.to(dtype)
 
     def __call__(self, queries: Tensor, keys: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new tokens `(N, T, C)` and the new image `(N, h w, C)`."""
         block = self._block
-        to_image, to_tokens = block.cross_attn_token_to_image, block.cross_attn_image_to_token
+        to_image, from_image = block.cross_attn_token_to_image, block.cross_attn_image_to_token
         if block.skip_first_layer_pe:
             queries = block.self_attn(queries, queries, queries)
         else:
@@ -166,9 +166,10 @@ class TwoWayLayer:
         heads = attend_in_heads(asked, image_keys, image_values, to_image.num_heads)
         queries = block.norm2(queries + to_image.out_proj(heads))
         queries = block.norm3(queries + block.mlp(queries))
-        token_keys, token_values = to_tokens.k_proj(queries + points), to_tokens.v_proj(queries)
+        token_keys = from_image.k_proj(queries + points)
+        token_values = from_image.v_proj(queries)
         attend = attend_to_few if len(token_keys[0]) <= FEW_TOKENS else attend_in_heads
-        heads = attend(image_queries, token_keys, token_values, to_tokens.num_heads)
+        heads = attend(image_queries, token_keys, token_values, from_image.num_heads)
         weight, bias = self._output
         return queries, block.norm4(keys + linear(heads.to(weight.dtype), weight, bias))
 
@@ -176,8 +177,8 @@ class TwoWayLayer:
 class Upscaling:
     """A deconvolution to twice the size, details of the image, a normalisation or none, GELU.
 
-    The four pixels that one becomes stay side by side, which saves moving all their channels; only
-    the logits are put in rows at the end.
+    Each pixel becomes four, which stay side by side: this saves moving all their channels. Only
+    the logits are put in rows, at the end.
     """
 
     def __init__(self, conv: Any, norm: Any | None, depth: int, dtype: torch.dtype) -> None:
@@ -227,7 +228,7 @@ def attend_in_heads(queries: Tensor, keys: Tensor, values: Tensor, num_heads: in
 
 
 def attend_to_few(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
-    """Do as `attend_in_heads`, in two matrix products for all heads, where there are few keys.
+    """Attend as `attend_in_heads`, by two matrix products for all heads; faster for few keys.
 
     Each head's keys get a row of their own, with 0 in the channels of the other heads.
     """

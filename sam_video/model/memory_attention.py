@@ -1,13 +1,13 @@
 """SAM 2's memory attention, without the work that the official module repeats.
 
-The weights are those of `sam2.modeling.memory_attention.MemoryAttention`, and so are the results,
-up to the rounding of sums in another order:
+The weights and results are those of `sam2.modeling.memory_attention.MemoryAttention`, up to the
+rounding of sums in another order:
 
-- What does not depend on the object is computed once for all of them: the first layer's
-  self-attention and queries.
-- Rotation is linear and positions are added, so the rotated keys of a mask memory are the sum of a
-  part that never changes, which is kept with the memory, and one of its temporal slot, from a
-  table.
+- The first layer's self-attention and queries do not depend on the object, and are computed once
+  for all objects.
+- Rotation is linear and positions are added. So the rotated keys of a mask memory are the sum of
+  two parts: one never changes and is kept with the memory while there is room for it, the other
+  depends on the temporal slot and comes from a table.
 - Attention averages the mask memories themselves, 64 numbers each; their projection to values comes
   after, in one matrix with the projection of the output.
 """
@@ -33,7 +33,7 @@ It spends a fiftieth of the attention on computing large ones again, which would
 """
 
 KEYS_SHARE = 0.5
-"""Part of a GPU's memory, of what is free when the model is set up, that rotated keys may take.
+"""Share of a GPU's free memory, measured when the model is set up, that rotated keys may take.
 
 With `large`, the keys of a mask memory take 8.4 MB and all else that it holds 0.5 MB. The memory of
 a GPU of 48 GB, in GB, with 1000 objects of one prompted frame each:
@@ -110,7 +110,7 @@ class MemoryAttention:
                 layer.tabulate_times()
 
     def _most_keys(self, device: torch.device, key_bytes: int | None) -> int:
-        """Return of how many mask memories the rotated keys may be kept."""
+        """Return the number of mask memories that may hold rotated keys."""
         num_numbers = len(self._layers) * self._positions[0].numel()
         if key_bytes is None and device.type == "cpu":
             return sys.maxsize if num_numbers <= SMALL_KEYS else 0

@@ -1,7 +1,7 @@
 """SAM 2's memory encoder on batches of objects, channels last.
 
-The weights are those of `sam2.modeling.memory_encoder.MemoryEncoder`, and so are the results, up to
-the rounding of sums in another order. The image's part is computed once for all objects.
+The weights and results are those of `sam2.modeling.memory_encoder.MemoryEncoder`, up to the
+rounding of sums in another order. The image's part is computed once for all objects.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, gelu, layer_norm, linear
 from sam_video.model.pixels import resize_masks
 
 FEW_CHANNELS = 8
-"""Up to here, layers of channels are normalised as whole maps, not pixel by pixel."""
+"""The most channels that are normalised as whole maps, not pixel by pixel."""
 
 
 class MemoryEncoder:

@@ -1,8 +1,8 @@
 """SAM 2 as a few verbs on batches of objects, without the state of any video.
 
-How the network's modules are used follows `SAM2Base` and `SAM2VideoPredictor` of sam2 1.1.0, each
-named where it is followed. Two things differ: the best of three masks is picked before it is
-resized, and holes in masks are not filled, since the official filling exists for CUDA only.
+The methods follow `SAM2Base` and `SAM2VideoPredictor` of sam2 1.1.0 and name the method they
+follow. Two things differ: the best of three masks is picked before it is resized, and holes in
+masks are not filled, since the official filling exists for CUDA only.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,9 @@ from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 IMAGES_PER_CALL = 4
 """Frames that a GPU encodes at a time."""
 _LARGE_INPUT = 512
-"""Pixels along a side, from which a network's operations divide well among a CPU's cores."""
+"""Pixels along a side; from this size on, operations divide well among a CPU's cores."""
 _LOGIT_LIMIT = 32.0
+"""As `SAM2VideoPredictor.add_new_points_or_box` clamps `prev_sam_mask_logits`."""
 
 
 class SegmentationModel:
@@ -85,7 +86,7 @@ class SegmentationModel:
 
     @property
     def num_workers(self) -> int:
-        """How many batches of objects it is worth tracking side by side.
+        """Number of batches of objects to track side by side.
 
         On a CPU one for each core: most operations are too small to be divided among several.
         """
@@ -97,7 +98,7 @@ class SegmentationModel:
 
     @property
     def encodes_ahead(self) -> bool:
-        """Whether it is worth encoding the next frames in a thread, beside the tracking.
+        """Whether to encode the next frames in a thread, beside the tracking.
 
         Not on a CPU with a large network: its operations divide well among all cores, and encoding
         takes much longer than tracking, or much less, so that one of two threads would wait.
@@ -106,7 +107,7 @@ class SegmentationModel:
 
     @property
     def num_images(self) -> int:
-        """How many frames it is worth encoding at a time: one alone leaves a GPU partly idle."""
+        """Number of frames to encode at a time: one alone leaves a GPU partly idle."""
         return IMAGES_PER_CALL if self.device.type == "cuda" else 1
 
     @torch.inference_mode()
@@ -122,7 +123,7 @@ class SegmentationModel:
 
     @torch.inference_mode()
     def without_memory(self, image: ImageFeatures) -> Tensor:
-        """Add what stands for no memory, as `directly_add_no_mem_embed` does."""
+        """Add the embedding of no memory, as the option `directly_add_no_mem_embed` does."""
         return image.features + self._no_memory
 
     @torch.inference_mode()
@@ -191,6 +192,7 @@ class SegmentationModel:
         informed = informed.expand(len(masks), -1, -1, -1)
         decoded = self._heads.predict(image, informed, None, prompt, is_ambiguous=False)
         is_visible = inputs.flatten(1).any(dim=1, keepdim=True)
+        # The scale and bias of 20 and -10 are those of `_use_mask_as_output`.
         return Prediction(
             mask_logits=resize_masks(inputs * 20 - 10, self._size // 4, antialias=True),
             pointers=self._heads.blank_absent(decoded.pointers, is_visible),
@@ -204,7 +206,7 @@ class SegmentationModel:
     ) -> tuple[Tensor, ...]:
         """Encode masks as `SAM2Base._encode_new_memory` does.
 
-        The masks of prompted frames are remembered as what the user saw, without shades.
+        Masks of prompted frames are remembered as the user saw them: 0 or 1, without shades.
         """
         logits = prediction.mask_logits
         if is_prompted:  # the scale of the sigmoid makes these 0 and 1

@@ -1,4 +1,4 @@
-"""Items go through the network together, as many as the GPU's memory suffices for."""
+"""Send items through the network in batches as large as the GPU's memory allows."""
 
 import logging
 from collections import defaultdict
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Put the items with equal keys together, in the order in which the keys first come."""
+    """Group items by equal keys, in the order of each key's first item."""
     groups: dict[K, list[T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
@@ -24,7 +24,7 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 class Batches:
-    """Computes items in batches, which are half as large for good once memory does not suffice.
+    """Computes items in batches; running out of memory halves their size for good.
 
     Args:
         size: The most items in a batch.
@@ -36,11 +36,11 @@ class Batches:
         self._items = items
 
     def compute(self, items: list[T], step: Callable[[list[T]], R]) -> Iterator[tuple[list[T], R]]:
-        """Yield the items batch by batch, with what `step` makes of each.
+        """Yield the items batch by batch, each batch with the result of `step`.
 
         Args:
             items: Of one shape, so that any of them can share a call.
-            step: The computation. It changes nothing, as it is called again where it failed.
+            step: The computation. It must change nothing, since a failed one is repeated.
 
         Raises:
             torch.OutOfMemoryError: The GPU's memory does not suffice for one item.
@@ -69,9 +69,9 @@ class Batches:
 
 
 def result_where_memory_suffices(call: Callable[[], R]) -> list[R]:
-    """Return the result of a call alone in a list, or nothing where the GPU's memory is full.
+    """Return the result of a call alone in a list, or an empty list if the GPU's memory is full.
 
-    When this returns, the error is gone, and with its traceback all that the call held.
+    The error is gone when this returns, and its traceback with all tensors of the call.
     """
     try:
         return [call()]

@@ -1,4 +1,4 @@
-"""Masks that wait on disk until their frame's turn in the output comes."""
+"""Keep masks on disk until their frame is written."""
 
 import json
 import zlib
@@ -40,7 +40,7 @@ class MaskSpool:
 
 
 def _to_bytes(item: ObjectMask) -> bytes:
-    """Return a line of JSON and, where there is a confidence, its levels, compressed."""
+    """Return a line of JSON and, if there is a confidence, its compressed levels."""
     content = {
         "object_id": item.object_id,
         "object_index": item.object_index,

@@ -1,4 +1,4 @@
-"""What the tracker remembers of an object: a bank of bounded size, however long the video.
+"""The memory bank of an object: its size is bounded, however long the video is.
 
 SAM 2 tracks an object by attending to two kinds of memory: a feature map of a past frame with its
 mask (mask memory), and one vector that sums up the object there (object pointer). It reads those of
@@ -20,7 +20,7 @@ MAX_CONDITIONING = 16
 MAX_RECENT = 6
 """Mask memories of frames before the current one: SAM 2's `num_maskmem`, less one."""
 MAX_POINTERS = 16
-"""Object pointers that one frame attends to reach back one less than this many frames."""
+"""SAM 2's `max_obj_ptrs_in_encoder`: pointers reach back one less than this many frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recollection:
-    """What one object's bank offers to one frame."""
+    """The memories of one object that one frame attends to."""
 
     maps: tuple[tuple[int, Memory], ...]
     """Mask memories, each with its temporal slot: 0 conditioning, else 1 (oldest) to 6 (newest)."""
@@ -54,8 +54,8 @@ class MemoryBank:
     """The memories of one object.
 
     It holds the conditioning frames still ahead, the `MAX_CONDITIONING` last ones behind,
-    `MAX_RECENT` mask memories and `MAX_POINTERS - 1` object pointers; nothing that could be read
-    again is dropped.
+    `MAX_RECENT` mask memories and `MAX_POINTERS - 1` object pointers. It drops only memories that
+    no later frame can read.
 
     Args:
         conditioning: Memories to start with.
@@ -75,7 +75,7 @@ class MemoryBank:
         return MemoryBank(self._conditioning.values(), is_backward=True)
 
     def add_conditioning(self, memory: Memory) -> None:
-        """Remember a frame that a prompt vouches for."""
+        """Remember a prompted frame."""
         self._conditioning[memory.time] = memory
 
     def add_recent(self, memory: Memory) -> None:

@@ -10,7 +10,7 @@ from sam_video.types import ObjectPrompt
 
 @dataclass(slots=True, eq=False)
 class TrackedObject:
-    """What is known of one object while it is tracked in one direction."""
+    """The state of one object while it is tracked in one direction."""
 
     object_id: str
     object_index: int
@@ -18,7 +18,7 @@ class TrackedObject:
     """Index of the first frame that has something positive for it."""
     bank: MemoryBank
     corrections: dict[int, ObjectPrompt]
-    """Prompts that only say where the object is not, by frame index."""
+    """Prompts of background clicks alone, by frame index."""
     predictions: dict[int, Prediction] = field(default_factory=dict)
     """Of the conditioning frames that have not been reached yet, by frame index."""
     is_backward: bool = False
@@ -37,5 +37,5 @@ class TrackedObject:
         return (frame_index < self.first_frame) is self.is_backward
 
     def is_tracked_on(self, frame_index: int) -> bool:
-        """Whether its mask on this frame is to come from tracking, and not from a prompt."""
+        """Whether tracking gives its mask on this frame, not a prompt."""
         return self.is_on(frame_index) and frame_index not in self.predictions

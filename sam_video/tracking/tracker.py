@@ -53,7 +53,7 @@ class Tracker:
     """Tracks objects through one video: `condition`, then `backward` or not, then `forward`.
 
     Args:
-        model: The network's verbs.
+        model: As `load_model` returns it.
         source: The video; it is read two or three times.
         prompts: One per object and frame. Objects are numbered in the order of their first one.
         with_confidences: Give `ObjectMask.confidence` too.
@@ -188,7 +188,7 @@ class Tracker:
     def _begun(
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
     ) -> Generator[tuple[Frame, list[Future[list[ObjectMask]]]], None, None]:
-        """Yield each frame once it is encoded, and what each shard is to make of it."""
+        """Yield each frame once it is encoded, with the calls that track each shard on it."""
         if self._model.encodes_ahead:
             self._share_cores()
         shards = self._shards(objects)
@@ -223,7 +223,7 @@ class Tracker:
     def _advance(
         self, frame: Frame, image: ImageFeatures | None, shard: list[TrackedObject]
     ) -> list[ObjectMask]:
-        """Track those of a shard that are on a frame, or take what their prompts there gave."""
+        """Return a shard's masks on a frame: tracked, or predicted from the prompts there."""
         time = frame.index
         masks: list[ObjectMask] = []
         others = []
@@ -288,9 +288,9 @@ class Tracker:
         ]
 
     def with_candidates(self, masks: MaskFrame) -> MaskFrame:
-        """Give the objects that are prompted on a frame all masks that their prompts may mean.
+        """Add all masks that the prompts of a frame may mean to the prompted objects.
 
-        A mask prompt means itself, and has no candidates.
+        Mask prompts have one meaning, and no candidates.
         """
         (image,) = self._model.encode_images([masks.frame.image])
         informed = self._model.without_memory(image)

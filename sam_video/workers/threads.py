@@ -1,7 +1,7 @@
-"""Threads that work beside their caller, and end when they are told to.
+"""Threads that work beside their caller and can be ended at any time.
 
-An exception may come from another thread at any time, as Cog cancels a prediction: nothing here
-waits longer than `POLL_SECONDS` at once, and no lock stays held.
+Cog cancels a prediction by an exception that another thread raises in the middle of any step. So
+nothing here waits longer than `POLL_SECONDS` at once, and no lock stays held.
 """
 
 import atexit
@@ -22,24 +22,23 @@ POLL_SECONDS = 0.1
 """Waiting is cut into pieces this long, so that a prediction can be cancelled between them."""
 
 POLLS_PER_INTERRUPTION = 10
-"""How long to wait before interrupting again what seems to have missed it."""
+"""Polls to wait before interrupting again, if the first interruption was missed."""
 
 T = TypeVar("T")
 
 
 class _Interruption(BaseException):
-    """Ends what a worker is in the middle of."""
+    """Ends the work of a worker between two steps."""
 
 
 class Worker:
     """Runs `work` in a thread of its own, until it is done or `stop` ends it.
 
-    Work that waits, or goes from one item to the next, should return once `is_stopping`. Where it
-    does not within a moment, an exception that is no `Exception` is raised in the middle of it,
-    between two steps of the interpreter; a single call of a C library runs to its end.
+    Work that waits, or goes from one item to the next, should return once `is_stopping`. Work that
+    does not return within a moment is interrupted by a `BaseException` between two steps of the
+    interpreter; a single call of a C library runs to its end.
 
-    Nobody else ever uses what the worker uses: what must be released, it releases itself, in
-    `clean_up`.
+    Nobody else may use the resources of a worker; it releases them itself, in `clean_up`.
 
     Args:
         work: What to do.
@@ -58,7 +57,7 @@ class Worker:
         self.is_stopping = False
         """Whether the work should end."""
         self.error: BaseException | None = None
-        """What the work or, if it has none, its clean-up has raised; final once stopped."""
+        """The error of the work, or else of the clean-up; final once stopped."""
         self._work = work
         self._clean_up = clean_up
         self._lock = threading.Lock()
@@ -125,7 +124,7 @@ class Worker:
             del self, step
 
     def raise_error(self) -> None:
-        """Raise what the work or its clean-up has raised, if anything; only once."""
+        """Raise the error of the work or its clean-up, if there is one; only once."""
         if self.error is not None:
             raise self._take_error()
 
