@@ -1,5 +1,6 @@
 """The frames of a video that a prediction processes."""
 
+import logging
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import closing
@@ -9,6 +10,8 @@ from itertools import islice
 from sam_video.errors import RequestError
 from sam_video.limits import MAX_FRAMES, MAX_SECONDS
 from sam_video.types import Frame, FrameSource, MaskFrame, ObjectPrompt, VideoInfo
+
+logger = logging.getLogger(__name__)
 
 ENDLESS = 10**15
 """Stands for the end of a video whose length is not known; more frames than any video has."""
@@ -136,7 +139,20 @@ class FrameSelection:
         return max(0, min(place, self._place(self._stop)) - self._num_before)
 
     def renumbered(self, prompts: Sequence[ObjectPrompt]) -> list[ObjectPrompt]:
-        """Return prompts on frames of the source as prompts on this selection, which has them."""
+        """Return prompts on frames of the source as prompts on this selection, which has them.
+
+        Negative clicks correct tracked masks. Outside the bounds nothing is tracked: such clicks
+        have no effect, and one warning is logged.
+        """
+        bounds = range(self._start, self._stop)
+        vain = [p for p in prompts if not p.is_positive and p.frame_index not in bounds]
+        if vain:
+            logger.warning(
+                "ignoring negative clicks on %d frames outside start_frame and end_frame, the"
+                " first being frame %d",
+                len({prompt.frame_index for prompt in vain}),
+                vain[0].frame_index,
+            )
         return [replace(prompt, frame_index=self._place(prompt.frame_index)) for prompt in prompts]
 
     def original(self, masks: MaskFrame) -> MaskFrame:

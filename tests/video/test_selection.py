@@ -105,6 +105,19 @@ def test_prompted_frames_outside_have_numbers_and_do_not_come_out(
     assert selection.count_frames(1000) == len(numbered)
 
 
+def test_negative_clicks_outside_the_range_are_ignored_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    selection = select_frames(SOURCE, (2, 3, 7), start_frame=5)
+    prompts = [ObjectPrompt("a", index, (Click(0, 0, int(index == 2)),)) for index in (2, 3, 7)]
+    assert [prompt.frame_index for prompt in selection.renumbered(prompts)] == [0, 1, 4]
+    (message,) = caplog.messages
+    assert message == (
+        "ignoring negative clicks on 1 frames outside start_frame and end_frame,"
+        " the first being frame 3"
+    )
+
+
 def test_decoding_ends_with_the_last_selected_frame() -> None:
     class Counted(FrameList):
         num_read = 0
