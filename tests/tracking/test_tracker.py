@@ -1,4 +1,4 @@
-"""The tracker, with a segmenter that follows colours exactly."""
+"""The tracker, with a model that follows colours exactly."""
 
 import threading
 from collections.abc import Sequence
@@ -50,13 +50,13 @@ def track(
     *,
     num_frames: int = 10,
     backward: bool = True,
-    segmenter: FakeModel | None = None,
+    model: FakeModel | None = None,
     with_confidences: bool = False,
 ) -> list[MaskFrame]:
     """Track through a drawn clip."""
     source = FrameList(clip(num_frames))
     with Tracker(
-        segmenter or FakeModel(), source, prompts, with_confidences=with_confidences
+        model or FakeModel(), source, prompts, with_confidences=with_confidences
     ) as tracker:
         tracker.condition()
         if backward:
@@ -64,7 +64,7 @@ def track(
         return list(tracker.forward())
 
 
-class SmallSegmenter(FakeModel):
+class SmallModel(FakeModel):
     """One whose memory suffices for a few objects, or images, only.
 
     Args:
@@ -133,32 +133,32 @@ def test_masks_do_not_depend_on_the_other_objects() -> None:
 
 
 def test_objects_with_equal_memories_share_a_call() -> None:
-    segmenter = FakeModel()
-    track([click(row, 0) for row in range(3)], num_frames=5, segmenter=segmenter)
-    assert segmenter.batches == [(3, 1, 1), (3, 2, 2), (3, 3, 3), (3, 4, 4)]
+    model = FakeModel()
+    track([click(row, 0) for row in range(3)], num_frames=5, model=model)
+    assert model.batches == [(3, 1, 1), (3, 2, 2), (3, 3, 3), (3, 4, 4)]
 
 
 def test_objects_of_different_ages_share_calls_once_their_banks_are_full() -> None:
-    segmenter = FakeModel()
+    model = FakeModel()
     prompts = [click(0, 0), click(1, 0), click(2, 2)]
-    track(prompts, num_frames=30, backward=False, segmenter=segmenter)
-    assert segmenter.batches[-1] == (3, 7, 16)
-    assert (2, 1, 1) in segmenter.batches
+    track(prompts, num_frames=30, backward=False, model=model)
+    assert model.batches[-1] == (3, 7, 16)
+    assert (2, 1, 1) in model.batches
 
 
 def test_a_batch_has_a_limit() -> None:
-    segmenter = FakeModel()
+    model = FakeModel()
     prompts = [click(0, 0, f"object {n}") for n in range(MAX_BATCH + 3)]
-    frames = track(prompts, num_frames=3, segmenter=segmenter)
-    assert [count for count, _, _ in segmenter.batches] == [MAX_BATCH, 3] * 2
+    frames = track(prompts, num_frames=3, model=model)
+    assert [count for count, _, _ in model.batches] == [MAX_BATCH, 3] * 2
     assert [o.object_index for o in frames[2].objects] == list(range(MAX_BATCH + 3))
 
 
 def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None:
-    segmenter = FakeModel(num_workers=3)
+    model = FakeModel(num_workers=3)
     prompts = [click(row % 3, 0, f"object {row}") for row in range(7)]
-    frames = track(prompts, num_frames=4, segmenter=segmenter)
-    assert sorted(segmenter.batches) == sorted(
+    frames = track(prompts, num_frames=4, model=model)
+    assert sorted(model.batches) == sorted(
         (count, age, age) for age in (1, 2, 3) for count in (2, 2, 3)
     )
     for row in range(7):
@@ -166,21 +166,21 @@ def test_objects_are_divided_among_the_threads_that_it_is_worth_having() -> None
 
 
 def test_the_threads_have_as_many_objects_each_whenever_these_enter() -> None:
-    segmenter = FakeModel(num_workers=2)
+    model = FakeModel(num_workers=2)
     prompts = [click(n % 3, 2 * (n % 2), f"object {n}") for n in range(8)]
-    track(prompts, num_frames=5, backward=False, segmenter=segmenter)
-    assert [count for count, _, _ in segmenter.batches] == [2] * 2 * (1 + 1 + 2 + 2)
+    track(prompts, num_frames=5, backward=False, model=model)
+    assert [count for count, _, _ in model.batches] == [2] * 2 * (1 + 1 + 2 + 2)
 
 
 def test_objects_go_on_to_the_next_frame_while_their_masks_are_made_use_of() -> None:
-    segmenter = FakeModel()
-    with Tracker(segmenter, FrameList(clip(9)), [click(0, 0)]) as tracker:
+    model = FakeModel()
+    with Tracker(model, FrameList(clip(9)), [click(0, 0)]) as tracker:
         tracker.condition()
         frames = tracker.forward()
         next(frames)
-        wait_until(lambda: len(segmenter.batches) == MAX_AHEAD)
+        wait_until(lambda: len(model.batches) == MAX_AHEAD)
         assert next(frames).objects[0].mask.any()
-        wait_until(lambda: len(segmenter.batches) == MAX_AHEAD + 1)
+        wait_until(lambda: len(model.batches) == MAX_AHEAD + 1)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(
     prompts[6] = ObjectPrompt("object 6", 0, mask=truth(0, 0))
     prompts.append(ObjectPrompt("object 1", 3, (Click(20, 20, 0),)))
     expected = track(prompts, with_confidences=True)
-    segmenter = SmallSegmenter(verb, most)
-    found = track(prompts, with_confidences=True, segmenter=segmenter)
+    model = SmallModel(verb, most)
+    found = track(prompts, with_confidences=True, model=model)
     for one, other in zip(expected, found, strict=True):
         for a, b in zip(one.objects, other.objects, strict=True):
             assert (a.object_id, a.object_score) == (b.object_id, b.object_score)
@@ -208,19 +208,19 @@ def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(
 
 
 def test_batches_stay_small_once_memory_did_not_suffice() -> None:
-    segmenter = SmallSegmenter("with_memory", most=5)
+    model = SmallModel("with_memory", most=5)
     prompts = [click(0, 0, f"object {n}") for n in range(MAX_BATCH)]
-    track(prompts, num_frames=4, segmenter=segmenter)
-    assert segmenter.num_refused == 2
-    assert [count for count, _, _ in segmenter.batches] == [16, 8, *[4] * 4 * 3]
+    track(prompts, num_frames=4, model=model)
+    assert model.num_refused == 2
+    assert [count for count, _, _ in model.batches] == [16, 8, *[4] * 4 * 3]
 
 
 def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = track([click(0, 0)])
-    caller, segmenter = threading.current_thread(), FakeModel()
-    encode = segmenter.encode_images
+    caller, model = threading.current_thread(), FakeModel()
+    encode = model.encode_images
     refused: list[threading.Thread] = []
 
     def encode_again(images: Sequence[RGBImage]) -> list[ImageFeatures]:
@@ -231,51 +231,51 @@ def test_images_are_not_encoded_ahead_where_memory_does_not_suffice(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return encode(images)
 
-    monkeypatch.setattr(segmenter, "encode_images", encode_again)
-    assert_same(track([click(0, 0)], segmenter=segmenter), expected)
+    monkeypatch.setattr(model, "encode_images", encode_again)
+    assert_same(track([click(0, 0)], model=model), expected)
     assert len(refused) == 9
 
 
 def test_fewer_images_are_encoded_at_a_time_once_memory_did_not_suffice() -> None:
     expected = track([click(0, 0)])
-    segmenter = SmallSegmenter("encode_images", most=2, num_images=6)
-    assert_same(track([click(0, 0)], segmenter=segmenter), expected)
-    assert segmenter.num_refused == 1
-    assert segmenter.encoded == [1, 5, 2, 2, 1, 2, 2]
+    model = SmallModel("encode_images", most=2, num_images=6)
+    assert_same(track([click(0, 0)], model=model), expected)
+    assert model.num_refused == 1
+    assert model.encoded == [1, 5, 2, 2, 1, 2, 2]
 
 
 def test_memory_that_does_not_suffice_for_one_object_fails() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        track([click(row, 0) for row in range(3)], segmenter=SmallSegmenter("with_memory", most=0))
+        track([click(row, 0) for row in range(3)], model=SmallModel("with_memory", most=0))
 
 
 def test_a_frame_goes_through_the_image_encoder_once() -> None:
-    segmenter = FakeModel()
-    track([click(row, 0) for row in range(3)], num_frames=6, segmenter=segmenter)
-    assert sum(segmenter.encoded) == 6
+    model = FakeModel()
+    track([click(row, 0) for row in range(3)], num_frames=6, model=model)
+    assert sum(model.encoded) == 6
 
 
 @pytest.mark.parametrize("num_images", [2, 3, 20])
 def test_frames_may_be_encoded_several_at_a_time(num_images: int) -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
-    segmenter = FakeModel(num_images=num_images)
-    assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
-    assert max(segmenter.encoded) > 1
-    assert max(segmenter.encoded) <= num_images
+    model = FakeModel(num_images=num_images)
+    assert_same(track(prompts, num_frames=9, model=model), expected)
+    assert max(model.encoded) > 1
+    assert max(model.encoded) <= num_images
 
 
 def test_frames_may_be_encoded_one_by_one_as_they_are_tracked() -> None:
     prompts = [click(0, 1), click(1, 6)]
     expected = track(prompts, num_frames=9)
-    segmenter = FakeModel(encodes_ahead=False)
-    assert_same(track(prompts, num_frames=9, segmenter=segmenter), expected)
+    model = FakeModel(encodes_ahead=False)
+    assert_same(track(prompts, num_frames=9, model=model), expected)
 
 
 def test_frames_before_the_first_prompt_cost_nothing_without_backward_tracking() -> None:
-    segmenter = FakeModel()
-    track([click(0, 8)], num_frames=10, backward=False, segmenter=segmenter)
-    assert sum(segmenter.encoded) == 2
+    model = FakeModel()
+    track([click(0, 8)], num_frames=10, backward=False, model=model)
+    assert sum(model.encoded) == 2
 
 
 def test_an_object_may_be_prompted_on_several_frames() -> None:
