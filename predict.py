@@ -1,8 +1,8 @@
 # ruff: noqa: B008, E501, PLR0917 (Cog reads inputs only in this form, each text on one line)
-"""What Cog and Replicate run: the inputs as people see them, handed to `sam_video`.
+"""The predictor that Cog and Replicate run: it declares the form's inputs and calls `sam_video`.
 
 Cog builds the form and the API's schema from the text of this file, without running it, and reads
-nothing but literals: what the package defines is repeated here, and a test holds the two together.
+literals only. So this file repeats the package's definitions; a test keeps the two equal.
 """
 
 import logging
@@ -32,19 +32,19 @@ METRICS = (
 
 
 class Predictor(BasePredictor):
-    """Finds objects that are pointed at, and follows them through a video."""
+    """Segments the prompted objects and tracks them through a video."""
 
     def setup(self) -> None:
         """Load the checkpoint that `SAM_VIDEO_MODEL` names, or `large`."""
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
         check_limits()
         self.session = Session(default_model(), names_files=False)
-        self.session.check()  # what a GPU refuses shows now, and not with the first prediction
+        self.session.check()  # a GPU that cannot run the model fails now, not in a prediction
         self.health = HealthCheck(self.session)
         self.output = TemporaryDirectory(prefix="sam_video_")
 
     def healthcheck(self) -> bool:
-        """Say whether the model still runs; Cog asks at any time."""
+        """Return whether the model still runs; Cog calls this at any time."""
         return self.health.is_good()
 
     # fmt: off
@@ -84,18 +84,18 @@ class Predictor(BasePredictor):
         """Yield the output files, each as soon as it is complete."""
         # fmt: on
         inputs = {name: value for name, value in locals().items() if name != "self"}
-        inputs["input_video"] = Path(str(input_video))  # Cog hands over as text what is no URL
+        inputs["input_video"] = Path(str(input_video))  # Cog passes a value that is no URL as text
         given = Path(str(mask_prompts or ""))  # the default may come as "", or as Path("")
         inputs["mask_prompts"] = None if given == Path() else given
         request = Request(**inputs)
         try:
-            self.output.cleanup()  # only now: Cog reads files after it has been given them
+            self.output.cleanup()  # only now: Cog reads files after `predict` has yielded them
             self.output = TemporaryDirectory(prefix="sam_video_")
             yield from self.session.predict(request, Path(self.output.name))
-        except BaseException as error:  # Cog cancels with one that is no Exception
+        except BaseException as error:  # Cog cancels with an error that is not an Exception
             self.output.cleanup()
             if isinstance(error, Exception) and not isinstance(error, SamVideoError):
-                traceback.print_exc()  # of which Cog shows the last line alone
+                traceback.print_exc()  # Cog itself shows only the last line of it
             raise
         for name in METRICS:
             self.record_metric(name, getattr(self.session.metrics, name))

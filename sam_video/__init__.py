@@ -34,7 +34,7 @@ _HEAVY = {
     "load_model": "sam_video.model.load",
     "segment_video": "sam_video.service.pipeline",
 }
-"""Where those lie that need PyTorch, which takes seconds to import."""
+"""The modules of the names that need PyTorch, which takes seconds to import."""
 
 __all__ = [
     "Box",
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch only when it is asked for."""
+    """Import the names that need PyTorch when they are first used."""
     if name not in _HEAVY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HEAVY[name]), name)

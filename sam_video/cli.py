@@ -1,7 +1,7 @@
 """The command line, `sam-video`: `predict`, `info` and `download`.
 
-Results go to standard output, everything else to standard error. What is slow to import is
-imported by the commands that need it, so that `--help` and a user's mistakes are answered at once.
+Results go to standard output, everything else to standard error. Commands import slow modules
+themselves, so that `--help` and errors in the arguments are answered at once.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _FILE_INPUTS = {field.name for field in fields(Request) if field.type in (Path, 
 _SHORTAGE = re.compile(
     "start new thread|allocate memory|not enough memory|create a primitive|failed to map"
 )
-"""How PyTorch and its libraries say that memory has run out, where they raise no `MemoryError`."""
+"""Messages of PyTorch and its libraries when memory has run out and they raise no `MemoryError`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command and its options; by default those of the process.
 
     Returns:
-        The exit status: 0, also where nobody reads the paths of the files; or, after one line
-        `error: …` on standard error, 2 where the user can mend what is wrong, 1 where the system
-        refuses, and 128 and the number of the signal that has ended the command, 130 for Ctrl-C.
+        The exit status. 0 is success, even if nothing reads the printed paths of the files. The
+        others follow one line `error: …` on standard error: 2 is an error that the user can fix,
+        1 is a failure of the system, and 128 + N is an end by signal N (130 is Ctrl-C).
     """
     open_streams()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
@@ -74,7 +74,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _remedy(error: Exception) -> str | None:
-    """Say what helps against an error of the machine or the installation; None for our own."""
+    """Return advice for an error of the machine or the installation; None for a bug of ours."""
     if isinstance(error, MemoryError) or _SHORTAGE.search(str(error)):
         return "more memory is needed: free some, or raise its limit (`ulimit -v`)"
     if isinstance(error, ImportError):
@@ -83,7 +83,7 @@ def _remedy(error: Exception) -> str | None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports mistakes like every other mistake: in one line, without the usage."""
+    """Reports an error in one line, like all other errors, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise RequestError(message)
@@ -145,14 +145,14 @@ def _predict(arguments: argparse.Namespace) -> None:
     with closing(Session().predict(request, Path(arguments.folder))) as paths:
         for path in paths:
             if failure is None:
-                failure = write(sys.stdout, os.fsencode(path) + b"\n")  # which may be no text
-    # The files are what was asked for: they are there, whoever reads their names.
+                failure = write(sys.stdout, os.fsencode(path) + b"\n")  # may be no valid text
+    # The files are the result; they are complete even if nothing reads their paths.
     if failure is not None and not isinstance(failure, BrokenPipeError):
         raise failure
 
 
 def _inputs(items: Sequence[str]) -> dict[str, str]:
-    """Split `NAME=VALUE`s; the value of a file input may be marked by `@`, as Cog wants it."""
+    """Split items `NAME=VALUE`; the value of a file input may start with `@`, as for Cog."""
     inputs: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""What a command has of its process: standard streams, which may be closed, and signals."""
+"""The standard streams of a command's process, which may be closed, and its signals."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from types import FrameType
 from typing import TextIO
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks a command to end: Ctrl-C, `docker stop` or `timeout`, and a terminal that closes."""
+"""Signals that ask a command to end: of Ctrl-C, `docker stop` or `timeout`, a closed terminal."""
 
 DEAF_SECONDS = 5.0
-"""How long the same request is not heard again: some send it twice, and cleaning up takes time."""
+"""Time after a signal in which others are ignored: some send it twice, and cleaning up is slow."""
 
 
 class EndedBySignal(KeyboardInterrupt):
@@ -29,7 +29,7 @@ class EndedBySignal(KeyboardInterrupt):
 def ending_by_signals() -> Iterator[None]:
     """Have every signal of `SIGNALS` raise `EndedBySignal` in the main thread.
 
-    Those that the process was started to ignore, as by `nohup`, stay ignored.
+    Signals that the process ignores from its start, as under `nohup`, stay ignored.
     """
     last = -DEAF_SECONDS
 
@@ -42,7 +42,7 @@ def ending_by_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     heard = [number for number in SIGNALS if before[number] not in {signal.SIG_IGN, None}]
     try:
-        with suppress(ValueError):  # outside the main thread, which alone takes signals
+        with suppress(ValueError):  # only the main thread can set handlers
             for number in heard:
                 signal.signal(number, end)
         yield
@@ -53,34 +53,34 @@ def ending_by_signals() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Open standard streams that are closed, or the next file that is opened takes their place."""
+    """Open closed standard streams; otherwise the next opened file would take their numbers."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number is taken
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def print_error(text: str) -> None:
-    """Print a line `error: …` on standard error, if anybody reads that."""
+    """Print a line `error: …` on standard error; do nothing if that is closed."""
     with suppress(OSError):
         print("error:", text, file=sys.stderr, flush=True)
 
 
 def write(stream: TextIO, data: bytes = b"") -> OSError | None:
-    """Write bytes, and all that a stream holds back.
+    """Write bytes to a stream and flush it.
 
     Returns:
-        What prevents it; nothing is written to the stream from then on, nor when Python ends.
+        The error, or None. After an error the stream drops all output, also when Python ends.
     """
     try:
         if data:
             stream.buffer.write(data)
         stream.flush()
     except OSError as error:
-        with suppress(OSError):  # there may be no file behind it
+        with suppress(OSError):  # the stream may have no file descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None

@@ -1,4 +1,4 @@
-"""Rows that wait on disk until they are wanted, in constant memory."""
+"""Keep rows on disk until they are read, in constant memory."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 class DiskSpool:
     """A table of bytes by key and position, in a temporary file without a name.
 
-    The file is gone when the spool is closed, also after a crash. One thread uses a spool at a
-    time, and any may.
+    The file is gone once the spool is closed, also after a crash. Any thread may use a spool, but
+    only one at a time.
     """
 
     def __init__(self) -> None:
-        # An empty name is a temporary database on disk: https://sqlite.org/inmemorydb.html
+        # An empty name makes a temporary database on disk: https://sqlite.org/inmemorydb.html
         self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        # Nothing is rolled back, and nothing survives the process: no journal, one transaction.
+        # No journal and one transaction: nothing is rolled back, and nothing outlives the process.
         for statement in (
             "PRAGMA temp_store = FILE",
             "PRAGMA journal_mode = OFF",
@@ -34,7 +34,7 @@ class DiskSpool:
         self._database.close()
 
     def put(self, key: int, position: int, data: bytes) -> None:
-        """Store a row; every pair of key and position comes once.
+        """Store a row; each pair of key and position may be stored once.
 
         Raises:
             OSError: The disk of the temporary folder is full.
@@ -61,7 +61,7 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _temporary_folder() -> str:
-    """Return the folder that SQLite takes, in its order; Python passes over one that is full."""
+    """Return the temporary folder that SQLite chooses; Python would skip one that is full."""
     named = [os.environ.get(name, "") for name in ("SQLITE_TMPDIR", "TMPDIR")]
-    folders = [*named, "/var/tmp", "/usr/tmp", "/tmp"]  # noqa: S108 (nothing is made there)
+    folders = [*named, "/var/tmp", "/usr/tmp", "/tmp"]  # noqa: S108 (no file is made there)
     return next((folder for folder in folders if os.access(folder, os.W_OK | os.X_OK)), ".")

@@ -1,17 +1,17 @@
-"""The errors that a caller may want to tell apart; each message is one line that stands alone."""
+"""The errors that callers can tell apart; each message is one line, complete in itself."""
 
 
 def one_line(text: str) -> str:
-    """Return a text on one line: what is not printable becomes an escape, such as `\\x1b`."""
+    """Return a text on one line: characters that cannot be printed become escapes like `\\x1b`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class SamVideoError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class RequestError(SamVideoError, ValueError):
-    """An option of the request has a value that is not accepted."""
+    """An input of the request has a value that is not accepted."""
 
 
 class PromptError(SamVideoError, ValueError):
@@ -27,9 +27,9 @@ class DeviceError(SamVideoError):
 
 
 class CheckpointError(SamVideoError):
-    """A checkpoint is missing, incomplete, not the published one, or does not fit the model."""
+    """A checkpoint is missing, incomplete, not the published one, or does not fit the network."""
 
 
 def frame_outside_error(field: str, frame_index: int, num_frames: int) -> PromptError:
-    """Return the error of a prompt whose frame, which `field` names, the video does not have."""
+    """Return the error for a prompt on a frame past the end; `field` is the input that names it."""
     return PromptError(f"{field} is {frame_index}; expected a frame from 0 to {num_frames - 1}")

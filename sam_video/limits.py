@@ -1,4 +1,4 @@
-"""How much one request may ask for; an environment variable sets each limit."""
+"""Limits on one request; an environment variable sets each. Exceeding one raises an error."""
 
 import os
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from sam_video.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound on what a request may make the machine do; in a message it stands as `{limit}`."""
+    """A limit on the work of one request; as text it gives its value and its variable."""
 
     variable: str
-    """The environment variable that sets it, to a whole number from 1 to `largest`."""
+    """Name of the environment variable; it holds a whole number from 1 to `largest`."""
     default: int
     largest: int
-    """The largest value that is accepted: what counts can still count it."""
+    """The largest accepted value; the counter's type can hold it."""
     meaning: str
-    """What it counts, with the unit."""
+    """The counted quantity, with its unit."""
 
     @property
     def value(self) -> int:
-        """The bound in force.
+        """The limit in force.
 
         Raises:
-            RequestError: The variable is set to something else than a number from 1 to `largest`.
+            RequestError: The variable is not a whole number from 1 to `largest`.
         """
         text = os.environ.get(self.variable, "").strip()
         if not text:
@@ -46,7 +46,7 @@ class Limit:
 _INT_MAX = 2**31 - 1
 _MANY_BYTES = 2**50
 
-MAX_FRAME_PIXELS = Limit(  # FFmpeg has it as an int
+MAX_FRAME_PIXELS = Limit(  # FFmpeg stores it as an int
     "SAM_VIDEO_MAX_FRAME_PIXELS", 52_000_000, _INT_MAX, "pixels of a frame, width times height"
 )
 MAX_FRAMES = Limit(
@@ -91,16 +91,16 @@ LIMITS = (
 )
 
 INPUT_SIZES = (1024, 768, 512)
-"""Pixels along each side of the square that frames are resized to, for SAM 2.1's networks: the size
-that they were trained on first."""
+"""Sides in pixels of the square that frames are resized to for SAM 2.1's networks: the size that
+they were trained on first."""
 
 
 def check_limits() -> None:
-    """Read every variable once, so that a mistake in one shows when the model is set up.
+    """Read every variable once, so that a wrong value fails at setup.
 
     Raises:
         RequestError: A variable is not a number that its limit accepts, or `SAM_VIDEO_INPUT_SIZE`
-            is no size.
+            is not one of `INPUT_SIZES`.
     """
     for limit in LIMITS:
         _ = limit.value
@@ -111,10 +111,10 @@ def checked_input_size(size: int | None = None) -> int:
     """Return an input size for SAM 2.1's networks: smaller is faster and less accurate.
 
     Args:
-        size: One of `INPUT_SIZES`; None is what `SAM_VIDEO_INPUT_SIZE` says, or else 1024.
+        size: One of `INPUT_SIZES`; None reads `SAM_VIDEO_INPUT_SIZE`, by default 1024.
 
     Raises:
-        RequestError: It is another size.
+        RequestError: The size is not one of `INPUT_SIZES`.
     """
     field, text = "input_size", str(size)
     if size is None:

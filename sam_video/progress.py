@@ -1,4 +1,4 @@
-"""Progress on standard error; the one door to tqdm."""
+"""Show progress on standard error; the only module that uses tqdm."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import NoReturn, TextIO
 
 @contextmanager
 def _default_settings() -> Iterator[None]:
-    """Hide the variables that change tqdm's defaults, or end its import where they are wrong."""
+    """Hide the variables that change tqdm's defaults; wrong ones would make its import fail."""
     hidden = {name: value for name, value in os.environ.items() if name.startswith("TQDM_")}
     for name in hidden:
         del os.environ[name]
@@ -24,24 +24,24 @@ with _default_settings():
 
 
 def frame_progress(total: int | None) -> "tqdm[NoReturn]":
-    """Show how many frames are done: a bar on a terminal, lines in a log.
+    """Show the number of finished frames: a bar on a terminal, lines in a log.
 
     Args:
-        total: How many there are; None if that is not known.
+        total: Number of all frames; None if it is not known.
     """
-    # Without a description before the percentage: clients look for it at the start of a line.
+    # No description before the percentage: clients look for it at the start of a line.
     return tqdm(
         total=total, unit="frame", mininterval=0.5, file=_stream(), disable=sys.stderr is None
     )
 
 
 def byte_progress(name: str, total: int, *, is_shown: bool = True) -> "tqdm[NoReturn]":
-    """Show how many bytes of a file have arrived.
+    """Show the number of bytes of a file that have arrived.
 
     Args:
-        name: Of the file.
-        total: How many there are.
-        is_shown: Whether to show it at all.
+        name: Name of the file.
+        total: Size of the file in bytes.
+        is_shown: Whether to show progress at all.
     """
     return tqdm(
         desc=name,
@@ -58,10 +58,10 @@ def _stream() -> "TextIO | _Lines":
 
 
 class _Lines:
-    """Writes every state of a bar as a line of its own, and nothing where nobody reads any more.
+    """Writes every state of a bar as a line of its own; ignores a closed stream.
 
-    A bar returns to the start of its line instead, which a log does not show, and clients that
-    parse one (`Prediction.progress`, `parseProgressFromLogs`) then never see more than 0 %.
+    A bar would return to the start of its line, which a log does not show; clients that parse a
+    log (`Prediction.progress`, `parseProgressFromLogs`) would never see more than 0 %.
     """
 
     def __init__(self, stream: TextIO) -> None:

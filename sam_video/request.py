@@ -1,4 +1,4 @@
-"""One prediction's inputs, by the names and defaults that every way of running it shares."""
+"""The inputs of one prediction; all ways to run it share their names and defaults."""
 
 import os
 import re
@@ -31,7 +31,7 @@ _RANGES: dict[str, tuple[int, int | None]] = {
 }
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|www[.]", re.IGNORECASE)
-"""How addresses begin that people take for files."""
+"""The start of a URL or address, which people may pass in place of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Request:
     """The inputs of one prediction, checked against their types, choices and ranges.
 
     Raises:
-        RequestError: An option has a value outside its choices or its range.
+        RequestError: An input has a value outside its choices or its range.
     """
 
     input_video: Path
@@ -53,19 +53,19 @@ class Request:
     click_object_ids: str = ""
     """Object name per click."""
     mask_type: str = "binary"
-    """How masks are drawn."""
+    """The style in which masks are drawn."""
     annotation_type: str = "mask"
-    """What `highlighted` draws."""
+    """Marks that `highlighted` draws."""
     output_video: bool = False
     """One video file instead of one image per frame."""
     video_fps: int = 0
     """Frame rate of a video output; 0 keeps the time of the source."""
     output_format: str = "webp"
-    """Image format of a sequence."""
+    """Format of the images, without `output_video`."""
     output_quality: int = 80
-    """Of jpg and webp."""
+    """Quality of jpg and webp."""
     output_frame_interval: int = 1
-    """Draw every Nth frame; all are tracked, and listed in data files."""
+    """Draw every Nth frame; all frames are tracked, and listed in data files."""
     box_coordinates: str = ""
     """`'[x0,y0,x1,y1],…'` in pixels."""
     box_frames: str = "0"
@@ -75,7 +75,7 @@ class Request:
     mask_prompts: Path | None = None
     """A zip of `{frame_index}_{object_id}.png` or `.npy`."""
     prompts: str = ""
-    """The same prompts as a JSON list."""
+    """More clicks and boxes, as a JSON list."""
     model: str = "large"
     """SAM 2.1 checkpoint."""
     start_frame: int = -1
@@ -83,7 +83,7 @@ class Request:
     end_frame: int = -1
     """Last frame to process, inclusive; -1 is the end."""
     frame_interval: int = 1
-    """Process every Nth frame only, and the prompted ones."""
+    """Process only every Nth frame and the prompted frames."""
     track_backward: bool = True
     """Also track from an object's first prompt back to the start."""
     output_rle: bool = False
@@ -99,9 +99,9 @@ class Request:
     output_overlay: bool = False
     """Also write `overlay.mp4`."""
     preview: bool = False
-    """Segment the prompted frames only, and draw them with their prompts."""
+    """Segment only the prompted frames, and draw them with their prompts."""
     multimask_output: bool = False
-    """The three candidate masks of a still image."""
+    """Also write the three candidate masks of a still image."""
 
     def __post_init__(self) -> None:
         _check_input_video(self.input_video)
@@ -131,14 +131,14 @@ class Request:
 
     @classmethod
     def from_text(cls, values: dict[str, str], **defaults: Any) -> "Request":
-        """Build a request from texts, as a command line gives them.
+        """Build a request from texts, such as those of a command line.
 
         Args:
-            values: Input name to text, such as `{"output_video": "true"}`.
+            values: Maps input names to texts, such as `{"output_video": "true"}`.
             defaults: Values for inputs that `values` does not name.
 
         Raises:
-            RequestError: An unknown input, a missing one, or a text that is not of its type.
+            RequestError: An input is unknown or missing, or a text is not of its input's type.
         """
         types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
         for name in values:
@@ -155,8 +155,8 @@ def _check_input_video(path: Path) -> None:
     if path == Path():
         raise RequestError("input_video names no file; expected a video or an image")
     text = str(path)
-    if _ADDRESS.match(text) and not os.path.exists(path):  # noqa: PTH110 (it never fails)
-        shown = re.sub(":/+", "://", text, count=1)[:100]  # as a path it has lost a stroke
+    if _ADDRESS.match(text) and not os.path.exists(path):  # noqa: PTH110 (it never raises)
+        shown = re.sub(":/+", "://", text, count=1)[:100]  # a Path merges the two slashes
         raise RequestError(
             f"input_video is {shown!r}; expected a file, or an http(s) URL where a server"
             " downloads it"

@@ -1,8 +1,8 @@
-"""Masks become run lengths; the one door to pycocotools.
+"""Encode masks as run lengths; the only module that uses pycocotools.
 
 COCO's runs go down the columns, start with background, and are packed into text:
 https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
-Those of `start_length` go along the rows, and name the runs of the object alone.
+The runs of `start_length` go along the rows and list the object's runs only.
 """
 
 from typing import TypedDict
@@ -14,7 +14,7 @@ from sam_video.types import BoolMask
 
 
 class CocoRle(TypedDict):
-    """A mask as `pycocotools.mask.decode` and JSON take it."""
+    """A mask in the form that `pycocotools.mask.decode` reads and JSON can hold."""
 
     size: list[int]
     """`[height, width]`."""
@@ -32,7 +32,7 @@ def encode(mask: BoolMask) -> CocoRle:
 
 
 def decode(rle: CocoRle) -> BoolMask:
-    """Decode an encoding made by `encode` or pycocotools to `(H, W)` bool, C-contiguous."""
+    """Decode an RLE made by `encode` or pycocotools to `(H, W)` bool, C-contiguous."""
     mask: BoolMask = np.ascontiguousarray(coco_mask.decode(rle)).view(np.bool_)
     return mask
 
@@ -43,7 +43,7 @@ def area(rle: CocoRle) -> int:
 
 
 def bbox_xywh(rle: CocoRle) -> tuple[int, int, int, int]:
-    """Return left, top, width and height of the object's box, in pixels; zeros if it is empty."""
+    """Return left, top, width and height of the object's box in pixels; zeros for no object."""
     x, y, width, height = coco_mask.toBbox(rle)
     return int(x), int(y), int(width), int(height)
 
@@ -51,9 +51,9 @@ def bbox_xywh(rle: CocoRle) -> tuple[int, int, int, int]:
 def start_length(mask: BoolMask) -> str:
     """Encode a mask, `(H, W)` bool, as `"start length start length …"`, row by row from 0.
 
-    A run goes on at the start of the next row. The text of an empty mask is empty.
+    A run continues at the start of the next row. An empty mask gives an empty text.
     """
-    # With background at both ends, every run has an edge where it begins and one where it ends.
+    # Background at both ends gives every run an edge at its start and one at its end.
     pixels = np.zeros(mask.size + 2, dtype=np.bool_)
     pixels[1:-1] = mask.ravel()
     starts, ends = np.flatnonzero(pixels[1:] != pixels[:-1]).reshape(-1, 2).T

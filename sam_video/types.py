@@ -1,7 +1,7 @@
-"""The values that flow through the package, and the seam between a video and its tracker.
+"""The values that pass between packages, and the interface between a video and the tracker.
 
 Arrays are NumPy, RGB, channels last. Coordinates are pixels of the frame as it is shown (after
-rotation), origin top left. Nothing here knows of files or of tensors.
+rotation), origin top left. This module uses neither files nor tensors.
 """
 
 import math
@@ -31,18 +31,18 @@ Samples = npt.NDArray[np.float32]
 """`(2, N)` float32, left and right, -1 to 1, at `SAMPLE_RATE`."""
 
 SAMPLE_RATE = 48000
-"""Samples per second of a sound that is read or written."""
+"""Samples per second of all sound in `Samples`."""
 
 Timer = Callable[[], AbstractContextManager[None]]
-"""Makes contexts in which time is counted."""
+"""Makes contexts that measure the time spent inside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A point that belongs to an object, or does not.
+    """A point on an object or on its background.
 
     Raises:
-        PromptError: A coordinate is no finite number, or the label neither 1 nor 0.
+        PromptError: A coordinate is not a finite number, or the label is neither 1 nor 0.
     """
 
     x: float
@@ -64,7 +64,7 @@ class Box:
     """A rectangle around an object, half-open: it ends before column `x1` and row `y1`.
 
     Raises:
-        PromptError: A coordinate is no finite number, or the rectangle has no inside.
+        PromptError: A coordinate is not a finite number, or the rectangle is empty.
     """
 
     x0: float
@@ -81,10 +81,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectPrompt:
-    """Everything the caller says of one object on one frame: one call of the prompt encoder.
+    """All prompts for one object on one frame: the input of one call of the prompt encoder.
 
     Raises:
-        PromptError: It says nothing, holds a mask beside something else, or a field is not of its
+        PromptError: It is empty, has a mask together with clicks or a box, or a field has a wrong
             type.
     """
 
@@ -93,11 +93,11 @@ class ObjectPrompt:
     frame_index: int
     """0-based index of the frame in the source."""
     clicks: tuple[Click, ...] = ()
-    """Points, in the order given."""
+    """Points, in the caller's order."""
     box: Box | None = None
     """May be combined with clicks."""
     mask: BoolMask | None = None
-    """`(H, W)` bool of the frame's size; stands alone, without clicks or a box."""
+    """`(H, W)` bool at the frame's size; excludes clicks and a box."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.object_id, str):
@@ -122,7 +122,7 @@ class ObjectPrompt:
 
     @property
     def is_positive(self) -> bool:
-        """Whether it says where the object is, and not only where it is not."""
+        """Whether it has a box, a mask or a positive click, and not only negative clicks."""
         return (
             self.box is not None
             or self.mask is not None
@@ -132,7 +132,7 @@ class ObjectPrompt:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known of a video before its frames are decoded; sizes are those after rotation."""
+    """Facts about a video before its frames are decoded; sizes are those after rotation."""
 
     width: int
     """Pixels."""
@@ -141,13 +141,13 @@ class VideoInfo:
     frame_rate: Fraction
     """Average frames per second."""
     num_frames: int | None
-    """As the header states it, which may be wrong; None where it does not say."""
+    """Number of frames by the header, which may be wrong; None if the header has none."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a pixel divided by its height, as shown; frames are not stretched by it."""
     is_still: bool = False
-    """A still image: a video of exactly one frame, whatever index it is asked for."""
+    """Whether it is a still image: exactly one frame, which prompts of any frame index refer to."""
     peak_rate: Fraction | None = None
-    """Frames per second where they are closest to each other; None where that is not known."""
+    """Frames per second where frames are closest in time; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,28 +157,28 @@ class Frame:
     index: int
     """0-based, counted in presentation order."""
     pts_seconds: float
-    """Presentation time in the source's own time line (its first frame need not be at 0)."""
+    """Presentation time in the source's own timeline (its first frame need not be at 0)."""
     image: RGBImage
     """`(H, W, 3)` uint8, RGB."""
 
 
 class FrameSource(Protocol):
-    """A video that can be read more than once; what the tracker needs of one, and no more.
+    """A video that can be read more than once, with the methods that the tracker needs.
 
-    Readers are generators: closing one releases its decoder.
+    Readers are generators; closing one releases its decoder.
     """
 
     @property
     def info(self) -> VideoInfo:
-        """Size and rate; the same for every frame."""
+        """Size and rate, constant for the whole video."""
         ...
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield every frame from number `start` to the last that decodes."""
+        """Yield every frame from index `start` to the last that decodes."""
         ...
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
-        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        """Yield the frames of these indices in increasing order, omitting those past the end."""
         ...
 
     def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
@@ -186,18 +186,18 @@ class FrameSource(Protocol):
         ...
 
     def count_frames(self, limit: int) -> int:
-        """Return how many frames there are, up to `limit`."""
+        """Return the number of frames, at most `limit`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One of the masks that an ambiguous prompt may mean."""
+    """One of the masks that fit an ambiguous prompt."""
 
     mask: BoolMask
     """`(H, W)` bool at the frame's size."""
     predicted_iou: float
-    """The model's own estimate (0 to 1) of how good it is."""
+    """The network's estimate (0 to 1) of this mask's intersection over union with the truth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,17 +207,17 @@ class ObjectMask:
     object_id: str
     """The caller's name."""
     object_index: int
-    """0-based, in the order in which the objects were first named."""
+    """0-based, in the order in which prompts first name the objects."""
     mask: BoolMask
     """`(H, W)` bool at the frame's size; all False where the object is not visible."""
     object_score: float
     """Probability (0 to 1) that the object is visible on this frame."""
     predicted_iou: float
-    """The model's own estimate (0 to 1) of this mask's intersection over union with the truth."""
+    """The network's estimate (0 to 1) of this mask's intersection over union with the truth."""
     confidence: ConfidenceMap | None = None
-    """Where asked for: `(H, W)` uint8, the probability of the object as 0 to 255."""
+    """If requested: `(H, W)` uint8, the probability of the object as 0 to 255."""
     candidates: tuple[Candidate, ...] = ()
-    """Where asked for: the masks that the prompt may mean, in the model's order."""
+    """If requested: the masks that fit the prompt, in the network's order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,18 +231,18 @@ class MaskFrame:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the source that a video shows without a break."""
+    """A stretch of the source that the output video shows without a break."""
 
     source_start: float
-    """Seconds in the source's own time line, as in `Frame.pts_seconds`."""
+    """Seconds in the source's own timeline, as in `Frame.pts_seconds`."""
     source_end: float
-    """Seconds in the source's own time line."""
+    """Seconds in the source's own timeline."""
     start: float
-    """Seconds from the start of the video that shows it."""
+    """Seconds from the start of the output video."""
 
     @property
     def end(self) -> float:
-        """Seconds from the start of the video that shows it."""
+        """Seconds from the start of the output video."""
         return self.start + self.source_end - self.source_start
 
 
@@ -256,7 +256,7 @@ def _check_finite(field: str, value: Any) -> None:
 
 
 def _label(value: Any) -> int:
-    """Return a label of another whole type, such as bool or NumPy's, as an int."""
+    """Return a label of another integer type, such as bool or NumPy's, as an int."""
     if not isinstance(value, Integral | np.bool_) or value not in (0, 1):
         raise _not_accepted("Click.label", value, "1 (foreground) or 0 (background)")
     return int(value)
