@@ -1,4 +1,4 @@
-"""What the caller points at, in texts, JSON and zips, becomes prompts for the tracker."""
+"""Turn a request's clicks, boxes and masks (text, JSON and zip) into prompts for the tracker."""
 
 from sam_video.prompts.build import build_prompts
 from sam_video.prompts.fit import fit_prompts

@@ -1,8 +1,7 @@
-"""What the caller points at becomes one `ObjectPrompt` per object and frame.
+"""Turn the prompt fields of a request into one `ObjectPrompt` per object and frame.
 
-Together with `text`, `json_list` and `mask_zip` this finds every mistake in a
-request's prompt fields before the model runs: there what shows in a field alone, here what shows
-only against the video or beside other fields.
+All errors in these fields are found before the model runs: `text`, `json_list` and `mask_zip` check
+each field alone; this module checks fields against the video and against each other.
 """
 
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ _Value = TypeVar("_Value")
 
 
 class MaskReader(Protocol):
-    """Reads a zip of masks, as `mask_zip.read_masks` does."""
+    """Reads a zip of masks, like `mask_zip.read_masks`."""
 
     def __call__(self, path: Path, /, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
         """Return the masks of a zip for a video of `width` and `height` pixels."""
@@ -43,23 +42,23 @@ class MaskReader(Protocol):
 def build_prompts(
     request: Request, source: FrameSource, read_masks: MaskReader
 ) -> tuple[ObjectPrompt, ...]:
-    """Turn everything that a request points at into prompts for the tracker.
+    """Turn the prompt fields of a request into prompts for the tracker.
 
-    The source is decoded as far as the last frame that is pointed at, since headers may be wrong.
+    The source is decoded up to the last prompted frame, since headers may be wrong.
 
     Args:
-        request: Its prompt fields are read.
-        source: The video that they are about.
-        read_masks: Reads `mask_prompts`, which may come from anyone.
+        request: Only its prompt fields are read.
+        source: The video that the prompts are for.
+        read_masks: Reads `mask_prompts`, an untrusted file.
 
     Returns:
-        At least one prompt, but for a preview, which needs none; exactly one for each pair of
-        object and frame. Objects come in the order in which something positive first names them:
-        among clicks, then boxes, masks and JSON; the frames of an object in rising order.
+        Exactly one prompt for each pair of object and frame; at least one, but a preview needs
+        none. Objects are in the order of their first positive prompts: clicks, then boxes, masks
+        and JSON. The frames of an object are in increasing order.
 
     Raises:
-        PromptError: A field cannot be read, does not fit the video or another field, or nothing is
-            pointed at.
+        PromptError: A field cannot be read, does not fit the video or another field, or there is no
+            prompt.
     """
     stated = _stated(request, source.info, read_masks)
     if not stated and request.preview:
@@ -75,15 +74,14 @@ def build_prompts(
 
 
 def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
-    """Fit clicks, boxes and masks to a video and gather them by object and frame.
+    """Fit clicks, boxes and masks to a video and group them by object and frame.
 
     Returns:
-        As `build_prompts` does; where an object has only negative clicks on a frame, so has its
-        prompt.
+        Prompts as from `build_prompts`; a prompt may have negative clicks only.
 
     Raises:
-        PromptError: Something is outside the picture or the video, nothing is positive, there are
-            too many objects, or one has two boxes, two masks, or a mask and something else on one
+        PromptError: A prompt is outside the frame or the video, none is positive, there are too
+            many objects, or one object has two boxes, two masks, or a mask and other prompts on one
             frame.
     """
     placed = [_placed(prompt, info) for prompt in prompts]
@@ -105,7 +103,7 @@ def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[Ob
 
 
 def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[StatedPrompt]:
-    """Read all prompt fields; the masks last, for they take longest."""
+    """Read all prompt fields; the masks last, since they take longest."""
     texts = [
         *parse_clicks(
             click_coordinates=request.click_coordinates,
@@ -128,7 +126,7 @@ def _stated(request: Request, info: VideoInfo, read_masks: MaskReader) -> list[S
 
 
 def _check_totals(prompts: list[StatedPrompt]) -> None:
-    """Bound what several fields hold together; each text field alone is bounded already."""
+    """Limit the number of prompts in all fields together; the readers limit each text field."""
     num_clicks = sum(isinstance(prompt.value, Click) for prompt in prompts)
     num_boxes = len(prompts) - num_clicks
     for nouns, field, number in (
@@ -143,19 +141,19 @@ def _check_totals(prompts: list[StatedPrompt]) -> None:
 
 
 def _placed(prompt: StatedPrompt, info: VideoInfo) -> StatedPrompt:
-    """Check a prompt against the video, and clip a box to the picture."""
+    """Check a prompt against the video, and clip a box to the frame."""
     if isinstance(prompt.value, Click):
         check_inside(prompt.value, prompt.place, info)
     elif isinstance(prompt.value, Box):
         prompt = replace(prompt, value=clipped(prompt.value, prompt.place, info))
     frame_index = fitted_frame(prompt.frame_index, prompt.frame_place, info)
-    if frame_index == prompt.frame_index:  # for most; a copy takes longer than all the rest
+    if frame_index == prompt.frame_index:  # nearly always; the copy would take longest
         return prompt
     return replace(prompt, frame_index=frame_index)
 
 
 def _object_prompt(object_id: str, frame_index: int, parts: list[StatedPrompt]) -> ObjectPrompt:
-    """Join everything that is said of one object on one frame."""
+    """Join all prompts for one object on one frame."""
     described = f"{quoted(object_id)} on frame {frame_index}"
     boxes = [(part.value, part.place) for part in parts if isinstance(part.value, Box)]
     masks = [(part.value, part.place) for part in parts if isinstance(part.value, np.ndarray)]

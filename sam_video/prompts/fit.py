@@ -1,4 +1,4 @@
-"""The laws between prompts and the video that they are for."""
+"""Check prompts against the video that they are for."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,19 +9,19 @@ from sam_video.limits import MAX_OBJECTS
 from sam_video.prompts.stated import quoted
 from sam_video.types import BoolMask, Box, Click, FrameSource, ObjectPrompt, VideoInfo
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def fit_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> tuple[ObjectPrompt, ...]:
-    """Check prompts against a video, and clip boxes to the picture.
+    """Check prompts against a video, and clip boxes to the frame.
 
-    The source is decoded as far as the last prompted frame, since headers may be wrong. On a still
-    image every prompt is of its one frame.
+    The source is decoded up to the last prompted frame, since headers may be wrong. All prompts of
+    a still image are for its one frame.
 
     Raises:
-        PromptError: A click or box is outside the picture, a mask not of its size, a frame outside
-            the video, or an object prompted twice on one frame or only negatively; there are no
-            prompts, or too many objects.
+        PromptError: A click or box is outside the frame, a mask has another size, a frame is past
+            the end, an object has two prompts on one frame or negative clicks only, or there are no
+            prompts or too many objects.
     """
     for position, prompt in enumerate(prompts):
         if not isinstance(prompt, ObjectPrompt):
@@ -43,10 +43,10 @@ def fit_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> tuple[O
 
 
 def fitted_frame(frame_index: int, place: str, info: VideoInfo) -> int:
-    """Return the index of the frame that is meant, which `place` states.
+    """Return the index of a prompt's frame; 0 for a still image.
 
     Raises:
-        PromptError: The video does not have it.
+        PromptError: The frame is past the end; `place` is the input that names it.
     """
     if info.is_still:
         return 0
@@ -56,10 +56,10 @@ def fitted_frame(frame_index: int, place: str, info: VideoInfo) -> int:
 
 
 def check_inside(click: Click, place: str, info: VideoInfo) -> None:
-    """Refuse a click outside the picture.
+    """Refuse a click outside the frame.
 
     Raises:
-        PromptError: It is outside; `place` says which one.
+        PromptError: The click is outside; `place` is its place in the input.
     """
     if not (0 <= click.x < info.width and 0 <= click.y < info.height):
         raise PromptError(
@@ -69,10 +69,10 @@ def check_inside(click: Click, place: str, info: VideoInfo) -> None:
 
 
 def clipped(box: Box, place: str, info: VideoInfo) -> Box:
-    """Return the part of a box that is on the picture.
+    """Return the part of a box that is inside the frame.
 
     Raises:
-        PromptError: None of it is; `place` says which box.
+        PromptError: The whole box is outside; `place` is its place in the input.
     """
     x0, x1 = max(0, box.x0), min(box.x1, info.width)
     y0, y1 = max(0, box.y0), min(box.y1, info.height)
@@ -95,9 +95,9 @@ def check_num_objects(num_objects: int) -> None:
 
 
 def log_clipped(places: Iterable[str]) -> None:
-    """Warn of boxes that have been clipped, if there are any; `places` says which."""
+    """Warn if boxes were clipped; `places` are their places in the input."""
     if all_places := list(places):
-        _log.warning(
+        logger.warning(
             "clipping %d boxes that reach beyond the picture, the first being %s",
             len(all_places),
             all_places[0],
@@ -105,7 +105,7 @@ def log_clipped(places: Iterable[str]) -> None:
 
 
 def log_fractions(values: Iterable[Click | Box]) -> None:
-    """Warn where all coordinates may be fractions of the picture, and are taken for pixels."""
+    """Warn if all coordinates look like fractions of the frame; they are used as pixels."""
     numbers = [
         number
         for value in values
@@ -116,7 +116,7 @@ def log_fractions(values: Iterable[Click | Box]) -> None:
         )
     ]
     if all(0 <= n <= 1 for n in numbers) and any(n != int(n) for n in numbers):
-        _log.warning(
+        logger.warning(
             "all coordinates are between 0 and 1; expected pixels, and they are taken as pixels,"
             " not as fractions of the picture"
         )

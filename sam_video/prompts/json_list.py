@@ -1,6 +1,6 @@
-"""The JSON list of prompts, in the forms that hosted SAM 2 services have published.
+"""Read the JSON list of prompts, in the forms that hosted SAM 2 services have published.
 
-Nothing here knows of a video: `parse_prompts` finds every mistake that shows in the text alone.
+`parse_prompts` finds all errors in the text itself; it knows nothing about the video.
 """
 
 import json
@@ -18,23 +18,23 @@ from sam_video.types import Box, Click
 POINT_KEYS = ("x", "y")
 BOX_KEYS = ("x_min", "y_min", "x_max", "y_max")
 KEYS = ("frame_index", "object_id", "points", "labels", "box", *POINT_KEYS, "label", *BOX_KEYS)
-"""Everything that an entry may say; at least one point or one box must be among it."""
+"""All keys of an entry; it must have at least one point or box."""
 DEFAULT_OBJECT_ID = 1
-"""Points without a name are all of one object, as on fal, and so is a single box."""
+"""All points without a name are for this object, as on fal, and so is a single box."""
 
 _BOX = frozenset({"box", *BOX_KEYS})
 _FRAME_INDEX_END = 10**15
-"""As many digits as the text fields accept."""
+"""The text fields accept as many digits."""
 _LONGEST_INTEGER = 100
-"""Characters; longer ones are no coordinates, and cost much to convert."""
+"""Characters; longer integers are not coordinates, and are slow to convert."""
 _EXAMPLE = '[{"frame_index": 0, "object_id": "dog", "points": [[391, 239]], "labels": [1]}]'
 
 _Located = tuple[str, Click | Box]
-"""Where the text states a value, such as `prompts[2].box`, and the value."""
+"""The place of a value in the text, such as `prompts[2].box`, and the value."""
 
 
 class _Entry(dict[str, Any]):
-    """A JSON object; JSON allows a key twice and would drop the first silently."""
+    """A JSON object that lists its repeated keys; a plain dict would drop their first values."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -43,19 +43,19 @@ class _Entry(dict[str, Any]):
 
 
 def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
-    """Read a JSON list whose entries each say something of one object on one frame.
+    """Read a JSON list; each entry has prompts for one object on one frame.
 
-    An entry has `points` (`[[x, y], …]`) with `labels` (1 foreground, 0 background; all 1 where
-    missing, the last one repeats), or one point as `x`, `y` and `label`; or `box`
-    (`[x0, y0, x1, y1]`), or one box as `x_min`, `y_min`, `x_max` and `y_max`; or several of these.
-    `frame_index` is 0 where it is missing, and `object_id`, a text or a whole number, is 1; but of
-    several entries with a box and no `object_id`, each is an object of its own.
+    An entry has one or more of: `points` (`[[x, y], …]`) with `labels` (1 foreground, 0 background;
+    by default all 1, and the last one repeats); one point as `x`, `y` and `label`; `box`
+    (`[x0, y0, x1, y1]`); one box as `x_min`, `y_min`, `x_max` and `y_max`. `frame_index` is 0 by
+    default. `object_id`, a text or a whole number, is 1 by default; but if several entries have a
+    box and no `object_id`, each of them is an object of its own.
 
     Args:
-        text: JSON; blank is no prompts.
+        text: JSON; a blank text has no prompts.
 
     Raises:
-        PromptError: The text is too long, no JSON, or a value of it is not accepted.
+        PromptError: The text is too long, is not JSON, or has a value that is not accepted.
     """
     check_length("prompts", text)
     if not text.strip():
@@ -72,9 +72,9 @@ def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
 
 
 def _names_of_boxes(entries: list[Any]) -> dict[int, str]:
-    """Number the entries with a box and without a name, if there are several, by position.
+    """Number the entries with a box and without a name; return none if there is only one.
 
-    Numbers that name something else are left out.
+    The result maps positions to names. Numbers that other entries use as names are skipped.
     """
     is_unnamed_box = [
         isinstance(entry, _Entry) and "object_id" not in entry and not _BOX.isdisjoint(entry)
@@ -110,7 +110,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _read_entry(entry: Any, place: str, name: str | None) -> Iterator[StatedPrompt]:
-    """Read what an entry says; `name` is for one that says none."""
+    """Read the prompts of an entry; `name`, if given, is its object's name."""
     if not isinstance(entry, _Entry):
         raise _not_accepted(place, entry, 'an object, such as {"x": 391, "y": 239}')
     _check_keys(entry, place)
@@ -196,7 +196,7 @@ def _read_list(entry: _Entry, key: str, place: str, expected: str) -> list[Any]:
 
 
 def _read_keyed(entry: _Entry, place: str, keys: tuple[str, ...]) -> list[float]:
-    """Return the numbers of these keys, or none if the entry has none of them."""
+    """Return the numbers at these keys; empty if the entry has none of the keys."""
     missing = [key for key in keys if key not in entry]
     if len(missing) == len(keys):
         return []
@@ -232,7 +232,7 @@ def _not_accepted(place: str, value: Any, expected: str) -> PromptError:
 
 
 def _shown(value: Any) -> str:
-    """Write a value shortly, however long and deep it is."""
+    """Return a short text of a value of any length and depth."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return "an object" if isinstance(value, _Entry) else reprlib.repr(value)

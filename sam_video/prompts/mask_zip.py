@@ -1,6 +1,6 @@
-"""A zip of masks becomes prompts; it may come from anyone, so nothing it states is trusted.
+"""Read an untrusted zip of masks as prompts; no size that it states is relied on.
 
-Nothing is written to disk, and no more is decompressed than a mask of the video's size can need.
+Nothing is written to disk, and each file is decompressed only up to the largest size of a mask.
 """
 
 import io
@@ -26,18 +26,18 @@ from sam_video.types import BoolMask
 from sam_video.workers.watchdog import check_headroom, report_progress
 
 MIN_DIRECTORY_BYTES, DIRECTORY_BYTES_PER_MEMBER = 2**17, 400
-"""Of a zip's list of members, which is read at once: room for long names."""
+"""Size limits of a zip's list of members, which is read at once; long names fit."""
 MAX_BYTES_PER_PIXEL = 8
-"""Of a file before it is decoded: float64 in npy, four channels of 16 bits in PNG."""
+"""Largest file before decoding: float64 in npy, four channels of 16 bits in PNG."""
 MAX_EXTRA_BYTES = 2**20
-"""Of a file beside its pixels: headers, colour profiles and other metadata."""
+"""Bytes of a file besides its pixels: headers, colour profiles and other metadata."""
 
 _FORMS = "{frame_index}_{object_id}.png or .npy"
 _NAME = re.compile(r"([0-9]{1,15})_(.+)\.(png|npy)", re.IGNORECASE | re.DOTALL)
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _PNG_COLOUR_TYPES = (2, 4, 6)
 """RGB, gray with alpha, RGBA."""
-# bzip2 and LZMA have no bound on what one step of decompression takes.
+# One step of bzip2 or LZMA decompression may take any amount of memory.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _READ_BYTES = 2**20
 _UTF8_NAME = 0x800
@@ -46,20 +46,20 @@ _ENCRYPTED = 0x1
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file of the zip whose name says which object it shows on which frame."""
+    """A file of the zip, with the object and the frame that its name gives."""
 
     entry: zipfile.ZipInfo
     frame_index: int
     object_id: str
     decode: Callable[[bytes, str, tuple[int, int]], BoolMask]
     place: str
-    """What messages call it."""
+    """Its name in messages."""
 
 
 class _BoundedFile(io.FileIO):
-    """A file that refuses to be read in one large part, as `zipfile` reads a zip's list of members.
+    """A file that refuses large single reads; `zipfile` reads a zip's list of members in one.
 
-    A zip states the length of its list in several places; this holds whichever of them is read.
+    A zip states the length of this list in several places; this limits all of them.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -76,23 +76,23 @@ class _BoundedFile(io.FileIO):
 def read_masks(path: Path, *, width: int, height: int) -> tuple[StatedPrompt, ...]:
     """Read a zip of `{frame_index}_{object_id}.png` or `.npy`, one mask per file.
 
-    A pixel belongs to the object where any colour is not 0. The alpha channel of a PNG does not
-    count, and a PNG with a palette counts by index, as DAVIS stores masks. An npy file holds
-    booleans, integers or floats. Folders, and files whose names begin with a dot, do not matter.
+    A pixel belongs to the object if any colour is not 0. The alpha channel of a PNG is ignored; in
+    a PNG with a palette the index counts, as DAVIS stores masks. An npy file holds booleans,
+    integers or floats. Folders and files whose names begin with a dot are ignored.
 
     Args:
         path: A zip, stored or deflated, without a password.
-        width: Of the video, in pixels.
-        height: Of the video, in pixels.
+        width: Width of the video in pixels.
+        height: Height of the video in pixels.
 
     Returns:
-        Prompts with `(height, width)` masks, by frame and then by name.
+        Prompts with `(height, width)` masks, sorted by frame and then by name.
 
     Raises:
-        PromptError: The zip or a mask cannot be read, is too large, or does not fit.
+        PromptError: The zip or a mask cannot be read, is too large, or does not fit the video.
     """
     with _errors_about(f"mask_prompts is {quoted(path.name)}, which", "a zip archive"):
-        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise ValueError("not a file")
         file = _BoundedFile(path)
     with file:
@@ -119,7 +119,7 @@ def _members(archive: zipfile.ZipFile) -> Iterator[_Member]:
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """Return a member's name; many archivers write UTF-8 and do not say so."""
+    """Return a member's name; many archivers write UTF-8 without setting its flag."""
     if entry.flag_bits & _UTF8_NAME:
         return entry.filename
     try:
@@ -150,8 +150,7 @@ def _check_totals(members: list[_Member], width: int, height: int) -> None:
         raise PromptError(
             f"mask_prompts holds {len(members)} masks; expected at most {MAX_PROMPTS}"
         )
-    # A mask takes a byte per pixel, whatever file it comes in; and `zipfile` gives no more of a
-    # file than is stated here.
+    # A decoded mask takes one byte per pixel; `zipfile` reads no more of a file than `file_size`.
     num_bytes = sum(max(width * height, member.entry.file_size) for member in members)
     if num_bytes > MAX_ZIP_BYTES.value:
         raise PromptError(
@@ -187,13 +186,13 @@ def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
             f"{place} is {width}x{height}; expected {hw[1]}x{hw[0]}, the size of the video"
         )
     with _errors_about(place, "a PNG image"):
-        # Not by Image.open, which judges the size by a limit of its own.
+        # Image.open would apply a size limit of its own.
         with PngImageFile(io.BytesIO(data)) as image:
             if image.size != (width, height):
                 raise ValueError("it states two sizes")
             pixels = np.asarray(image)
         if bit_depth == 16 and colour_type in _PNG_COLOUR_TYPES:
-            # Pillow keeps the high byte alone, and with it would lose small values.
+            # Pillow keeps only the high byte, and so loses small values.
             pixels = _decode_with_all_bits(data)
     if pixels.ndim == 2:
         return pixels.astype(np.bool_)
@@ -204,7 +203,7 @@ def _decode_png(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
 
 def _decode_with_all_bits(data: bytes) -> npt.NDArray[Any]:
     """Return `(H, W, 3 or 4)` uint16, alpha last."""
-    import cv2  # noqa: PLC0415 (slow to import, and seldom needed)
+    import cv2  # noqa: PLC0415 (slow to import, rarely needed)
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
@@ -235,7 +234,7 @@ def _decode_npy(data: bytes, place: str, hw: tuple[int, int]) -> BoolMask:
 
 
 def _read_npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the shape, whether it is in Fortran order, and the type; the header is bounded."""
+    """Read the shape, the order (True for Fortran) and the type; NumPy limits the header's size."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
@@ -246,7 +245,7 @@ def _read_npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[
 
 @contextmanager
 def _errors_about(subject: str, expected: str) -> Iterator[None]:
-    """Tell of any damage in one line: the readers raise whatever trips them over."""
+    """Report any damage in one line; the readers raise many kinds of errors for it."""
     try:
         yield
     except PromptError:

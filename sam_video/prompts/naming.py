@@ -1,4 +1,4 @@
-"""Whose click, box or mask it is: names, numbers for what has none, and the background's clicks."""
+"""Assign prompts to objects: by name, by number if unnamed; background clicks to several."""
 
 import logging
 from bisect import bisect_right
@@ -14,33 +14,33 @@ from sam_video.prompts.stated import StatedPrompt, quoted
 from sam_video.types import BoolMask, Box, Click
 
 CORRECTIONS_PER_PROMPT = 10
-"""Clicks of background names count once for every object that they correct; `MAX_PROMPTS` times so
-many are accepted."""
+"""A background click counts once for every object that it corrects; `MAX_PROMPTS` times this number
+is the limit."""
 MAX_NAME_LENGTH = 1_000
-"""Characters of an object's name, which becomes part of file names."""
+"""Most characters of an object's name, which becomes part of file names."""
 
 _Named = tuple[str, StatedPrompt]
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def with_names(prompts: Sequence[StatedPrompt]) -> list[_Named]:
-    """Pair each prompt with the object that it is for, a background click with several.
+    """Pair each prompt with its object, and a background click with several objects.
 
-    Positive clicks without names are objects of their own (`object_1`, `object_2`, …), boxes
-    without names go on with the numbers, and a negative click without a name refines the object of
-    the nearest positive prompt. A name with nothing positive is no object: its clicks are
+    Each positive click without a name is an object of its own (`object_1`, `object_2`, …); boxes
+    without names continue the numbers; a negative click without a name refines the object of the
+    nearest positive prompt. A name with negative clicks only is not an object: its clicks are
     background for every object whose first positive prompt is on their frame or an earlier one.
 
     Args:
         prompts: Fitted to the video.
 
     Returns:
-        Objects in the order in which something positive first names them, and the prompts of each
-        in the order given.
+        Pairs, sorted by the order of the objects' first positive prompts; the prompts of one object
+        keep their order.
 
     Raises:
-        PromptError: Nothing is positive, or a name cannot be used.
+        PromptError: No prompt is positive, or a name cannot be used.
     """
     _check_any_positive(prompts)
     named = _named(prompts)
@@ -57,7 +57,7 @@ def _check_any_positive(prompts: Sequence[StatedPrompt]) -> None:
 
 
 def _named(prompts: Sequence[StatedPrompt]) -> list[_Named]:
-    """Pair each prompt with a name; one without is numbered, or joins the nearest positive one."""
+    """Pair each prompt with its own name, a number, or the name of the nearest positive prompt."""
     numbers = count(1)
     own_names = [_own_name(prompt, numbers) for prompt in prompts]
     pairs = list(zip(own_names, prompts, strict=True))
@@ -82,7 +82,7 @@ def _own_name(prompt: StatedPrompt, numbers: Iterator[int]) -> str | None:
 
 
 def _nearest_names(unnamed: Sequence[StatedPrompt], positive: Sequence[_Named]) -> list[str]:
-    """Find for each negative click the object to refine."""
+    """Return the object that each negative click refines."""
     if not unnamed:
         return []
     xyxy = np.array([_extent_xyxy(prompt.value) for _, prompt in positive])
@@ -95,7 +95,7 @@ def _nearest_names(unnamed: Sequence[StatedPrompt], positive: Sequence[_Named]) 
 
 
 def _extent_xyxy(value: Click | Box | BoolMask) -> tuple[float, float, float, float]:
-    """Return the box around a click, box or mask; around a click it is empty."""
+    """Return the bounding box of a click, box or mask; that of a click is empty."""
     if isinstance(value, Click):
         return value.x, value.y, value.x, value.y
     if isinstance(value, Box):
@@ -111,11 +111,11 @@ def _nearest(
     xyxy: npt.NDArray[np.float64],
     frames: npt.NDArray[np.int64],
 ) -> int:
-    """Find the nearest of the boxes on the click's frame, or of all if none is on it.
+    """Return the position of the nearest box on the click's frame, or of all boxes if it has none.
 
     Args:
-        click: The click to search from; inside a box it has no distance to it.
-        frame_index: Of the click.
+        click: The click; its distance to a box around it is 0.
+        frame_index: The click's frame.
         xyxy: `(N, 4)` float64, boxes in pixels.
         frames: `(N,)` int64, their frame indices.
     """
@@ -130,7 +130,7 @@ def _nearest(
 
 
 def _first_positive_frames(named: Sequence[_Named]) -> dict[str, int]:
-    """Map each object to its first prompted frame, in the order in which objects are named."""
+    """Map each object to its earliest frame with a positive prompt, in the order of the prompts."""
     first: dict[str, int] = {}
     for name, prompt in named:
         if prompt.is_positive:
@@ -141,7 +141,7 @@ def _first_positive_frames(named: Sequence[_Named]) -> dict[str, int]:
 def _with_background(
     named: Sequence[_Named], first_positive_frame: dict[str, int]
 ) -> Iterator[_Named]:
-    """Give each click of a name that is no object to all objects that are there on its frame."""
+    """Assign each background click to all objects that are present on its frame."""
     by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
     starts = [first_positive_frame[name] for name in by_start]
     num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
@@ -162,7 +162,7 @@ def _with_background(
             unused.append(prompt)
         yield from ((object_id, prompt) for object_id in present)
     if unused:
-        _log.warning(
+        logger.warning(
             "ignoring %d background clicks on frames where no object is yet, the first being"
             " %s on frame %d",
             len(unused),

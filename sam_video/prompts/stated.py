@@ -1,4 +1,4 @@
-"""A single click, box or mask of the request, and how all readers of prompts say what is wrong."""
+"""One click, box or mask of the request, and checks that all readers of prompts share."""
 
 import logging
 from collections.abc import Sequence
@@ -10,30 +10,30 @@ from sam_video.limits import MAX_PROMPTS
 from sam_video.types import BoolMask, Box, Click
 
 MIN_TEXT_LENGTH, TEXT_LENGTH_PER_PROMPT = 10_000, 100
-"""Characters that one text field may have: room for all points, however they are written."""
+"""Characters that one text field may have; all points fit in any notation."""
 
 _Value = TypeVar("_Value")
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StatedPrompt:
-    """A click, box or mask as the request states it, before it is fitted to the video."""
+    """A click, box or mask from the request, before it is fitted to the video."""
 
     value: Click | Box | BoolMask
     """In pixels of the frame."""
     frame_index: int
-    """0-based, as given."""
+    """0-based, as in the request."""
     object_id: str | None
-    """The caller's name, which may be empty; None where the request names nothing."""
+    """The caller's name, which may be empty; None if the request gives none."""
     place: str
-    """Where the request states the value, for messages, such as `click_coordinates[2]`."""
+    """Place of the value in the request, for messages, such as `click_coordinates[2]`."""
     frame_place: str
-    """Where it states the frame, such as `click_frames[2]`."""
+    """Place of the frame in the request, such as `click_frames[2]`."""
 
     @property
     def is_positive(self) -> bool:
-        """Whether it says where an object is, and not where it is not."""
+        """Whether it is a box, a mask or a positive click."""
         return not isinstance(self.value, Click) or self.value.label == 1
 
 
@@ -46,7 +46,7 @@ def checked_box(numbers: Sequence[float], place: str) -> Box:
     """Return the box of four finite numbers.
 
     Raises:
-        PromptError: It has no inside; `place` says which box.
+        PromptError: The box is empty; `place` is its place in the request.
     """
     x0, y0, x1, y1 = numbers
     if not (x0 < x1 and y0 < y1):
@@ -58,7 +58,7 @@ def checked_box(numbers: Sequence[float], place: str) -> Box:
 
 
 def check_length(field: str, text: str) -> None:
-    """Refuse a text field of more characters than `MAX_PROMPTS` points take.
+    """Refuse a text field with more characters than `MAX_PROMPTS` points need.
 
     Raises:
         PromptError: The text is longer.
@@ -72,16 +72,16 @@ def check_length(field: str, text: str) -> None:
 
 
 def one_each(field: str, values: list[_Value], count: int, nouns: str) -> list[_Value]:
-    """Give each of `count` things a value, by repeating the last one or dropping the surplus.
+    """Return `count` values: repeat the last one, or drop the surplus with a warning.
 
     Args:
-        field: The field that gives the values, for the log.
+        field: Name of the field with the values, for the log.
         values: At least one.
-        count: How many things there are.
-        nouns: What they are, such as "clicks", for the log.
+        count: Number of clicks, boxes or points that need a value each.
+        nouns: Their name in the log, such as "clicks".
     """
     if len(values) > count:
-        _log.warning(
+        logger.warning(
             "%s has %d values for %d %s; the surplus is ignored", field, len(values), count, nouns
         )
     return values[:count] + values[-1:] * (count - len(values))

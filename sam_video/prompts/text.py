@@ -1,7 +1,7 @@
-"""The texts that describe clicks and boxes become numbers and names, however they are written.
+"""Read the texts that describe clicks and boxes, in any common notation.
 
-Nothing here knows of a video: `parse_clicks` and `parse_boxes` find every mistake that shows in
-the texts alone.
+`parse_clicks` and `parse_boxes` find all errors in the texts themselves; they know nothing about
+the video.
 """
 
 import json
@@ -23,19 +23,19 @@ _DECORATION = re.compile(r"[\[\](){}\"']")
 _ENTRY_SEPARATOR = re.compile(r"\s*+[,;]\s*|\s+")
 _SHORT_NUMBER = re.compile(r"[+-]?[0-9.]{1,20}")
 _LABEL = re.compile(r"[01](?:\.0*)?")
-# 15 digits are exact as a float, and more than any video has frames.
+# A float holds 15 digits exactly, and no video has so many frames.
 _FRAME_INDEX = re.compile(r"\+?[0-9]{1,15}(?:\.0*)?")
 _LISTED_NAME = re.compile(r"""\s*+(?:"([^"]*+)"\s*+|'([^']*+)'\s*+|([^,]*+))(?:,|\Z)""")
 _WIDE_FORMS = ("<wide>", "<narrow>", "<small>", "<vertical>")
-"""Of characters, as Unicode tags what is the same character otherwise."""
+"""Unicode's tags of characters that are a variant of another character."""
 
 
 def _token_pattern(keys: Mapping[str, str]) -> re.Pattern[str]:
-    """Match a piece of a coordinates text: a gap, a number, a key, or what cannot be read.
+    """Match a token of a coordinates text: a gap, a number, a key, or unreadable text.
 
-    Possessive quantifiers keep every alternative linear in the length of the text. A word is let
-    through only as the name of a call (`np.float64(1.5)`, as NumPy writes its numbers): elsewhere
-    it may stand in the place of a number, and dropping it would shift all points after it.
+    Possessive quantifiers keep every alternative linear in the length of the text. A word is
+    skipped only as the name of a call (`np.float64(1.5)`, as NumPy prints numbers): elsewhere it
+    may stand in the place of a number, and skipping it would shift all points after it.
     """
     return re.compile(
         rf"""[{_GAP}]++
@@ -49,17 +49,17 @@ def _token_pattern(keys: Mapping[str, str]) -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the numbers of a coordinates field make points or boxes."""
+    """Describes a field of coordinates, whose numbers are points or boxes."""
 
     field: str
     noun: str
-    """One of what its numbers make."""
+    """Name of one point or box in messages."""
     nouns: str
-    """What they make, as the request counts them."""
+    """Plural in messages, as the request calls them."""
     axes: tuple[str, ...]
-    """The numbers of one, in their order."""
+    """Names of the numbers of one point or box, in order."""
     keys: Mapping[str, str]
-    """The axis that each key of an object names."""
+    """Maps the keys of a JSON object to axes."""
     whole: str
     miscount: str
     expected: str
@@ -91,21 +91,21 @@ _BOXES = _Layout(
 def parse_clicks(
     *, click_coordinates: str, click_labels: str, click_frames: str, click_object_ids: str
 ) -> tuple[StatedPrompt, ...]:
-    """Read the four texts that describe clicks; the coordinates set how many there are.
+    """Read the four texts that describe clicks; the coordinates set the number of clicks.
 
-    Brackets, quotes, spaces and line breaks do not matter in coordinates, labels and frames, and
-    digits, commas and brackets may be those of any script. Fewer labels, frames or names than
-    clicks repeat their last value; surplus ones are ignored, with a warning in the log.
+    Brackets, quotes, spaces and line breaks are ignored in coordinates, labels and frames; digits,
+    commas and brackets may be of any script. Fewer labels, frames or names than clicks repeat their
+    last value; surplus values are ignored with a warning in the log.
 
     Args:
         click_coordinates: `'[x,y],[x,y],…'` or `'[{"x":…,"y":…},…]'` in pixels; blank is no clicks.
         click_labels: 1 foreground, 0 background; blank is 1 for all.
         click_frames: 0-based frame indices; blank is 0 for all.
-        click_object_ids: Names separated by commas, which may be a list in brackets, in quotes or
-            not; blank names nothing.
+        click_object_ids: Names separated by commas; a list in brackets and quotes are accepted;
+            blank gives no names.
 
     Raises:
-        PromptError: A text is too long, or a value of it cannot be read.
+        PromptError: A text is too long, or has a value that cannot be read.
     """
     check_length("click_labels", click_labels)
     points = _parse_coordinates(click_coordinates, _CLICKS)
@@ -117,16 +117,16 @@ def parse_clicks(
 def parse_boxes(
     *, box_coordinates: str, box_frames: str, box_object_ids: str
 ) -> tuple[StatedPrompt, ...]:
-    """Read the three texts that describe boxes, with the tolerance of `parse_clicks`.
+    """Read the three texts that describe boxes, as tolerantly as `parse_clicks`.
 
     Args:
         box_coordinates: `'[x0,y0,x1,y1],…'` in pixels, or objects with the keys `x0`, `y0`, `x1`
             and `y1`, or `x_min`, `y_min`, `x_max` and `y_max`; blank is no boxes.
         box_frames: 0-based frame indices; blank is 0 for all.
-        box_object_ids: Names, as for clicks; blank names nothing.
+        box_object_ids: Names, as for clicks; blank gives no names.
 
     Raises:
-        PromptError: A text is too long, or a value of it cannot be read.
+        PromptError: A text is too long, or has a value that cannot be read.
     """
     boxes = [
         checked_box(numbers, f"box_coordinates[{i}]")
@@ -182,7 +182,7 @@ def _parse_coordinates(text: str, layout: _Layout) -> list[list[float]]:
 
 
 def _coordinate_numbers(text: str, layout: _Layout) -> tuple[list[str], list[float]]:
-    """Return the numbers of a text, and for each the axis that its key names, or ""."""
+    """Return the axis of each number in a text ("" without a key), and the numbers."""
     axes: list[str] = []
     numbers: list[float] = []
     axis = ""
@@ -215,7 +215,7 @@ def _entries(text: str) -> list[str]:
 
 
 def _names(text: str) -> list[str | None]:
-    """Split at every comma: an entry with nothing in it is the empty name; blank names nothing."""
+    """Split at commas: an empty entry is the empty name; a blank text gives no names."""
     text = text.strip()
     if not text:
         return [None]
@@ -226,7 +226,7 @@ def _names(text: str) -> list[str | None]:
 
 
 def _json_texts(text: str) -> list[str] | None:
-    """Read a JSON list of texts and numbers, which stay as they are written; None if it is none."""
+    """Read a JSON list of texts and numbers, numbers as written; None if it is not one."""
     try:
         values = json.loads(text, parse_int=str, parse_float=str) if text[0] == "[" else None
     except (ValueError, RecursionError):
@@ -236,19 +236,19 @@ def _json_texts(text: str) -> list[str] | None:
 
 
 def _is_bracketed(text: str) -> bool:
-    """Say whether the bracket that a text starts with is closed at its end, and no earlier."""
+    """Return whether the text starts with a bracket that closes at its end, and no earlier."""
     depths = list(accumulate((c == "[") - (c == "]") for c in text))
     return depths[0] > 0 and 0 in depths and depths.index(0) == len(text) - 1
 
 
 def _listed(text: str) -> list[str]:
-    """Split a list in brackets that is not JSON: quotes are dropped, and one trailing comma."""
-    # The last match is the nothing that is left at the end.
+    """Split a list in brackets that is not JSON; drop quotes and one trailing comma."""
+    # The last match is the empty rest at the end.
     return ["".join(found) for found in _LISTED_NAME.findall(text[1:-1])[:-1]]
 
 
 def _in_ascii(text: str) -> str:
-    """Write the digits, commas, brackets and quotes of any script as ASCII has them."""
+    """Replace the digits, commas, brackets and quotes of any script by those of ASCII."""
     if text.isascii():
         return text
     return text.translate({ord(c): _ascii(c) for c in set(text) if not c.isascii()})
