@@ -1,4 +1,4 @@
-"""Whether a model that was loaded some time ago still runs."""
+"""Check whether a session's loaded model still runs."""
 
 import logging
 import threading
@@ -9,26 +9,26 @@ from sam_video.service.session import Session
 from sam_video.workers.threads import Worker
 
 PATIENCE_SECONDS = 3.0
-"""How long an answer may wait for a check; Cog waits for 5 seconds."""
+"""Longest wait of an answer for a check; Cog waits for 5 seconds."""
 
 STUCK_SECONDS = 120.0
-"""After which a check that has not ended never will."""
+"""A check that runs longer is taken to hang."""
 
 REST = 20.0
-"""How many times as long as a check takes the next one waits, so that checks slow nothing down."""
+"""Pause after a check, in multiples of its duration, so that checks slow nothing down."""
 
 logger = logging.getLogger(__name__)
 
 
 class HealthCheck:
-    """Runs a frame through a session's model now and then, and remembers how that went.
+    """Runs an image through a session's model now and then, and remembers the result.
 
-    A check that takes long, as one of `large` does on a CPU, goes on beside the answers, which
-    tell of the one before until it is done. While a prediction runs, no check begins: the
-    prediction itself shows what the model can do.
+    A long check, such as one of `large` on a CPU, continues in a thread; until it ends, answers
+    give the result of the check before. No check starts during a prediction, which itself shows
+    whether the model runs.
 
     Args:
-        session: Its model is taken to be good until a check has shown otherwise.
+        session: Its model is taken to be good until a check fails.
     """
 
     def __init__(self, session: Session) -> None:
@@ -39,15 +39,15 @@ class HealthCheck:
         self._has_ended.set()
 
     def is_good(self) -> bool:
-        """Return the outcome of the last check, after a new one if it is time for that.
+        """Return the result of the last check; run a new one first if it is due.
 
-        Calls come one at a time.
+        Only one thread may call this at a time.
         """
         is_due = self._has_ended.is_set() and time.monotonic() >= self._next
         if is_due and not self._session.is_busy:
             self._has_ended.clear()
             self._began = time.monotonic()
-            with suppress(RuntimeError):  # there is no thread to spare, which is noted
+            with suppress(RuntimeError):  # no thread can start, which the worker reports
                 Worker(self._session.check, self._note).start()
         if not self._has_ended.wait(PATIENCE_SECONDS):
             seconds = time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""How long a prediction spent on what."""
+"""Measure the time that a prediction spends in each stage, and its memory."""
 
 import resource
 import time
@@ -19,32 +19,32 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Metrics:
-    """One prediction in figures.
+    """The figures of one prediction.
 
-    Decoding, tracking and encoding run at the same time, so that their seconds may add up to more
-    than the total. What the total has beyond tracking, reading and writing files has cost.
+    Decoding, tracking and encoding run at the same time, so their seconds may add up to more than
+    the total. The total minus tracking is the time that reading and writing files added.
     """
 
     frames: int = 0
-    """Frames of the video that came out."""
+    """Number of frames handed to the writers."""
     objects: int = 0
-    """Objects that were tracked."""
+    """Number of prompted objects."""
     decoding_seconds: float = 0.0
-    """Spent opening the video and decoding frames, in all passes over it."""
+    """Time for opening the video and decoding frames, in all passes over it."""
     tracking_seconds: float = 0.0
-    """Spent tracking, without what it waited for frames."""
+    """Time for tracking, without waiting for frames."""
     encoding_seconds: float = 0.0
-    """Spent drawing masks, several frames at a time, and writing files."""
+    """Time for drawing masks, several frames at a time, and writing files."""
     total_seconds: float = 0.0
-    """From the opening of the video to the last file."""
+    """Time from opening the video to the last file."""
     peak_memory_mb: float = 0.0
-    """Most memory that this process held, without those that read and encode, in units of 2**20."""
+    """Peak memory of this process in MiB, without its child processes that decode and encode."""
     peak_gpu_memory_mb: float = 0.0
-    """Most memory of the GPU that was held; 0 without one."""
+    """Peak memory of the GPU in MiB; 0 without a GPU."""
 
     @property
     def frames_per_second(self) -> float:
-        """Over the whole prediction."""
+        """Frames per second over the whole prediction."""
         return self.frames / self.total_seconds if self.total_seconds else 0.0
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Metrics:
     def count_as(self, stage: str) -> Iterator[None]:
         """Add the time spent inside to `{stage}_seconds`.
 
-        Each stage is counted in one thread at a time.
+        Only one thread at a time may count a stage.
         """
         start = time.perf_counter()
         try:
@@ -70,7 +70,7 @@ class Metrics:
 
     @contextmanager
     def pause(self, stage: str) -> Iterator[None]:
-        """Leave the time spent inside out of a stage that is being counted around it."""
+        """Subtract the time spent inside from a stage that is being counted around it."""
         start = time.perf_counter()
         try:
             yield
@@ -83,9 +83,9 @@ class Metrics:
 
 
 class PeakMemory:
-    """The most memory that this process and its GPU have held since this was made.
+    """The peak memory of this process and its GPU since the creation of this object.
 
-    Linux forgets an earlier peak when it is asked to; elsewhere the peak is the process's own.
+    Only Linux can reset the peak; elsewhere it is the peak since the process started.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
 
     def megabytes(self) -> float:
-        """Return what the process held, in units of 2**20 bytes."""
+        """Return the peak of the process in MiB."""
         with suppress(OSError):
             for line in _STATUS.read_text().splitlines():
                 if line.startswith("VmHWM:"):
@@ -103,12 +103,12 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     def gpu_megabytes(self) -> float:
-        """Return what PyTorch held on the GPU, in units of 2**20 bytes."""
+        """Return the peak of PyTorch on the GPU in MiB."""
         return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
 
 
 class TimedSource:
-    """A video with a timer around every step of reading; otherwise the video itself."""
+    """Wraps a video, with a timer around every step of reading."""
 
     def __init__(self, source: FrameSource, timer: Timer) -> None:
         self._source = source
@@ -116,11 +116,11 @@ class TimedSource:
 
     @property
     def info(self) -> VideoInfo:
-        """The source's own."""
+        """The source's info."""
         return self._source.info
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield the source's frames from number `start` on."""
+        """Yield the source's frames from index `start` on."""
         return timed(self._source.frames(start), self._timer)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
@@ -138,7 +138,7 @@ class TimedSource:
 
 
 def timed(items: Generator[T, None, None], timer: Timer) -> Generator[T, None, None]:
-    """Yield what a generator yields, with a timer around each of its steps."""
+    """Yield a generator's items, with a timer around each of its steps."""
     try:
         while True:
             with timer():

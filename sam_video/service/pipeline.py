@@ -1,4 +1,4 @@
-"""A video and prompts become masks: the parts that do it, composed."""
+"""Compose reading, tracking and selection into one pass from a video and prompts to masks."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +17,7 @@ from sam_video.video.read_ahead import ReadAhead
 from sam_video.video.selection import FrameSelection, select_frames
 
 MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
-"""How much may be between decoding and tracking, and again between tracking and writing."""
+"""Limits of the queue between decoding and tracking, and of that between tracking and writing."""
 
 
 def segment_video(
@@ -33,18 +33,18 @@ def segment_video(
     """Yield every frame of a video with the masks of the prompted objects.
 
     Args:
-        video: A file that FFmpeg or Pillow reads, in a process of its own, or frames from
-            elsewhere. A thread reads up to four ahead, so that each must have an image of its own.
-        prompts: At most one per object and frame; at least one per object says where it is.
-        model: A checkpoint's name, or a loaded model to use again.
+        video: A file that FFmpeg or Pillow reads, in a sandbox, or a source of frames. A thread
+            reads up to four frames ahead, so each frame must have an image of its own.
+        prompts: At most one per object and frame; at least one positive prompt per object.
+        model: A checkpoint's name, or a loaded model to reuse.
         track_backward: Also track from an object's first prompt back to the start.
         start_frame: First frame to process; -1 is the start.
         end_frame: Last frame to process, inclusive; -1 is the end.
-        frame_interval: Process every Nth frame only, and the prompted ones.
+        frame_interval: Process only every Nth frame and the prompted frames.
 
     Raises:
         RequestError: The video ends before `start_frame`, or there is too much to process.
-        PromptError: A prompt cannot be used with this video, or they name too many objects.
+        PromptError: A prompt cannot be used with this video, or there are too many objects.
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
@@ -72,22 +72,22 @@ def mask_frames(
     with_candidates: bool = False,
     wait_timer: Timer = nullcontext,
 ) -> Generator[MaskFrame, None, None]:
-    """Yield the selected frames with their masks, under their indices in the source.
+    """Yield the selected frames with their masks and their indices in the source.
 
     Decoding runs ahead in a thread, and progress is shown on standard error.
 
     Args:
-        model: Finds the masks.
+        model: The loaded model.
         selection: The frames.
-        prompts: On frames of the source that are selected.
+        prompts: On selected frames, with the indices of the source.
         track_backward: Also track from an object's first prompt back to the start.
-        with_confidences: Give `ObjectMask.confidence` too.
-        with_candidates: Give `ObjectMask.candidates` too.
+        with_confidences: Also set `ObjectMask.confidence`.
+        with_candidates: Also set `ObjectMask.candidates`.
         wait_timer: Entered around every wait for a frame.
 
     Raises:
         DeviceError: The GPU fails, or has too little memory.
-        PromptError, VideoError: As `segment_video`.
+        PromptError, VideoError: As for `segment_video`.
     """
     with (
         device_errors(),
@@ -105,7 +105,7 @@ def mask_frames(
 
 
 def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
-    """Return how many frames may be between two threads: fewer where they are large."""
+    """Return the capacity, in frames, of a queue between two threads: fewer if they are large."""
     num_bytes = info.width * info.height * bytes_per_pixel
     return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 

@@ -1,6 +1,6 @@
-"""The inside of the file reader: what its sandbox reads of files from anywhere.
+"""The functions of `FileReader` that run in the sandbox and read untrusted files.
 
-The path of a video comes with the name that messages call it by.
+Each `path` of a video comes with its `name` in messages.
 """
 
 from collections.abc import Generator, Sequence
@@ -21,23 +21,23 @@ MESSAGE_TYPES = file_reader.MESSAGE_TYPES
 
 @cache
 def _file(path: str, name: str) -> SourceFile:
-    """Return what notices that a file changes between what is asked of it."""
+    """Return the one `SourceFile` of a path, which notices changes between calls."""
     return SourceFile(Path(path), name)
 
 
 @cache
 def _source(path: str, name: str) -> VideoSource | ImageSource:
-    """Open a video once for all that is asked of it."""
+    """Open a video once for all calls."""
     return open_video(_file(path, name))
 
 
 def info(path: str, name: str) -> Generator[VideoInfo, None, None]:
-    """Yield what is known of a video."""
+    """Yield the info of a video."""
     yield _source(path, name).info
 
 
 def frames(path: str, name: str, start: int) -> Generator[Frame, None, None]:
-    """Yield all frames from number `start` on."""
+    """Yield all frames from index `start` on."""
     return _source(path, name).frames(start)
 
 
@@ -52,7 +52,7 @@ def frames_backward(path: str, name: str, last: int, first: int) -> Generator[Fr
 
 
 def counts(path: str, name: str, limit: int, decodes_all: bool) -> Generator[int, None, None]:
-    """Yield how far counting is, now and then, so that its log is seen; at last the number."""
+    """Yield the count so far now and then, so that log messages arrive, and the result at last."""
     return _source(path, name).counts(limit, decodes_all=decodes_all)
 
 
@@ -62,5 +62,5 @@ def masks(path: str, width: int, height: int) -> Generator[StatedPrompt, None, N
 
 
 def sound(path: str, name: str, spans: Sequence[Span]) -> Generator[Samples, None, None]:
-    """Yield the sound that a file has in some spans of time."""
+    """Yield the sound of a file in some spans of time."""
     return read_sound(_file(path, name), spans)

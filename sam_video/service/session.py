@@ -43,12 +43,12 @@ class Session:
 
     Args:
         model: The checkpoint to load at once; None loads with the first request.
-        names_files: Whether messages name the file of `input_video`, which says nothing to people
-            where a server has made it up.
+        names_files: Whether messages name the file of `input_video`; False suits a server that
+            makes up file names.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
-        DeviceError: The GPU cannot be used, or its memory does not suffice.
+        DeviceError: The GPU cannot be used, or has too little memory.
     """
 
     def __init__(self, model: str | None = None, *, names_files: bool = True) -> None:
@@ -56,7 +56,7 @@ class Session:
         self._name: str | None = None
         self._model: SegmentationModel | None = None
         self.metrics = Metrics()
-        """Of the last request."""
+        """The figures of the last request."""
         self.is_busy = False
         """Whether a request is running."""
         if model is not None:
@@ -65,20 +65,20 @@ class Session:
     def _load(self, name: str) -> SegmentationModel:
         if self._model is None or self._name != name:
             path = resolve_checkpoint(name)
-            self._model = None  # frees its memory before the next one takes its own
+            self._model = None  # frees its memory before the next model is loaded
             torch.cuda.empty_cache()
             self._model = load_model(name, checkpoint=path)
             self._name = name
         return self._model
 
     def check(self) -> None:
-        """Run one small picture through the loaded model.
+        """Run one small image through the loaded model.
 
         Raises:
-            DeviceError: The GPU does not run it, or what comes out are no numbers.
+            DeviceError: The GPU fails, or the results are not finite numbers.
         """
         model = self._model
-        if model is None:  # or another one is on its way
+        if model is None:  # not loaded yet, or being replaced
             return
         with device_errors():
             (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
@@ -92,13 +92,13 @@ class Session:
         """Yield the files of a prediction, each as soon as it is complete.
 
         Args:
-            request: What to do.
-            folder: Where the files go. If the prediction fails or is abandoned, none of them stay,
-                and the files that they have replaced come back.
+            request: The inputs.
+            folder: The output folder. If the prediction fails or is abandoned, its files are
+                removed, and the files that they had replaced are restored.
 
         Raises:
-            RequestError: As `segment_video`, or another prediction is using the folder.
-            PromptError, VideoError, CheckpointError, DeviceError: As `segment_video`.
+            RequestError: As for `segment_video`, or another prediction is using the folder.
+            PromptError, VideoError, CheckpointError, DeviceError: As for `segment_video`.
         """
         with OutputFolder(folder) as output, self._busy(), device_errors(), output.errors_named():
             yield from self._predict(request, output)
@@ -144,7 +144,7 @@ class Session:
                 closing(found) as frames,
                 ExitStack() as stack,
             ):
-                stack.push(writer)  # before it begins, or a cancellation might come in between
+                stack.push(writer)  # before entering it, since a cancellation may come in between
                 writer.__enter__()
                 for masks in frames:
                     metrics.frames += 1
@@ -155,8 +155,8 @@ class Session:
         logger.info("%s", metrics)
 
     def _name_of(self, path: Path) -> str:
-        """Return what messages call `input_video`: with a name that people have given it."""
-        is_given = self._names_files or not os.path.exists(path)  # noqa: PTH110 (it never fails)
+        """Return the name of `input_video` in messages, with its file name if a user gave that."""
+        is_given = self._names_files or not os.path.exists(path)  # noqa: PTH110 (it never raises)
         name = path.name or str(path)
         return f"input_video ({name!r})" if is_given else "input_video"
 
@@ -167,7 +167,7 @@ class Session:
         request: Request,
         prompts: Sequence[ObjectPrompt],
     ) -> Generator[MaskFrame, None, None]:
-        """Yield the frames of a request; a preview has the prompted objects alone."""
+        """Yield the frames of a request; those of a preview have only the prompted objects."""
         frames = mask_frames(
             model,
             selection,
@@ -185,10 +185,7 @@ class Session:
 def _selection(
     request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt]
 ) -> FrameSelection:
-    """Select the frames that a request asks for; a preview has the prompted ones alone.
-
-    Without any of these it has the first frame.
-    """
+    """Select the frames of a request; a preview with prompts has only the prompted frames."""
     prompted = {prompt.frame_index for prompt in prompts}
     if request.preview and prompts:
         return FrameSelection(source, range(0), prompted)
@@ -202,22 +199,22 @@ def _selection(
 
 
 def _first_frame(selection: FrameSelection) -> Generator[MaskFrame, None, None]:
-    """Yield the first of the selected frames, without masks."""
+    """Yield the first selected frame without masks, for a preview without prompts."""
     for frame in selection.frames_at([0]):
         yield selection.original(MaskFrame(frame, ()))
 
 
 def _prompted_alone(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> MaskFrame:
-    """Leave out objects that have no prompt on the frame: without what lies between, they stray."""
+    """Omit objects without a prompt on the frame: tracking drifts across frames left out."""
     named = {p.object_id for p in prompts if p.frame_index == masks.frame.index}
     return replace(masks, objects=tuple(o for o in masks.objects if o.object_id in named))
 
 
 def _release_heap() -> None:
-    """Give what is free of the heap back to the system; glibc alone knows how to, and needs to.
+    """Return free heap memory to the system; only glibc needs this, and only it has the function.
 
-    It keeps pages that were freed below others in use. With several heaps, one for each of a few
-    threads, most stays nevertheless: `MALLOC_ARENA_MAX` of the environment says how many there are.
+    glibc keeps free pages below pages in use. With several heaps, each for a few threads, most
+    memory stays anyway; the environment variable `MALLOC_ARENA_MAX` sets their number.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
