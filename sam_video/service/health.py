@@ -47,7 +47,7 @@ class HealthCheck:
         if is_due and not self._session.is_busy:
             self._has_ended.clear()
             self._began = time.monotonic()
-            with suppress(RuntimeError):  # no thread can start, which the worker reports
+            with suppress(RuntimeError):  # no thread can start; `_note` logs it
                 Worker(self._session.check, self._note).start()
         if not self._has_ended.wait(PATIENCE_SECONDS):
             seconds = time.monotonic() - self._began
