@@ -1,4 +1,4 @@
-"""Files that have their names only once they are complete."""
+"""Write files under hidden names, and rename them once they are complete."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -7,18 +7,18 @@ from typing import IO
 
 
 def partial_path(path: Path) -> Path:
-    """Return the hidden name beside `path` under which it is written."""
+    """Return the hidden name, in the same folder, under which `path` is written."""
     return path.with_name(f".{path.name}.partial")
 
 
 def public_name(path: Path) -> str:
-    """Return the name of the file that a hidden one beside it becomes a part of, for messages."""
+    """Return, for messages, the final name of a file that is written under a hidden name."""
     return path.name[1:].rpartition(".")[0] if path.name.startswith(".") else path.name
 
 
 @contextmanager
 def errors_naming(path: Path) -> Iterator[None]:
-    """Let an error of the system that names no file, such as a full disk, name this one."""
+    """Add this file's name to an OSError that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -29,7 +29,7 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a partial name beside `path`; what is written there becomes `path`, or is removed."""
+    """Give a hidden path to write to; rename it to `path` at the end, or remove it on an error."""
     partial = partial_path(path)
     try:
         with errors_naming(path):
@@ -40,10 +40,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 class AtomicFile:
-    """A file that is written under a hidden name beside `path`, which `finish` moves there.
+    """A file that is written under a hidden name until `finish` renames it to `path`.
 
     Args:
-        path: Where the file appears. A file of that name stays as it is until then.
+        path: The final path. An existing file stays unchanged until `finish`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,13 +53,13 @@ class AtomicFile:
 
     @property
     def file(self) -> IO[bytes]:
-        """The file, opened with its first use, to be written from its beginning."""
+        """The file, open for writing from its beginning; it is opened on first use."""
         if self._file is None:
             self._file = self._partial.open("wb")
         return self._file
 
     def finish(self) -> Path:
-        """Close the file, give it its name, and return that."""
+        """Close the file, rename it and return its path."""
         with errors_naming(self._path):
             self.file.close()
         self._partial.replace(self._path)
@@ -73,6 +73,6 @@ class AtomicFile:
 
 
 def discard(file: IO[bytes]) -> None:
-    """Close a file that nobody wants, also where a full disk does not take the rest of it."""
+    """Close a file that is not needed; ignore errors, such as those of a full disk."""
     with suppress(OSError):
         file.close()

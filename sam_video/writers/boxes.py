@@ -1,4 +1,4 @@
-"""Masks as the boxes around them, in `boxes.json`."""
+"""Write the bounding boxes of masks, in `boxes.json`."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ class BoxWriter:
     whole pixels and half-open: `x1 - x0` is its width.
 
     Args:
-        folder: Where `boxes.json` goes; it exists.
+        folder: An existing folder for `boxes.json`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class BoxWriter:
         self._separator = b"{\n"
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Find the boxes of one frame; the file is not complete before `finish`."""
+        """Compute the boxes of one frame; `finish` completes the file."""
         key = json_bytes(str(masks.frame.index))
         return partial(self._write, key + b": " + json_bytes(_entries(masks)))
 
@@ -63,6 +63,6 @@ def _entries(masks: MaskFrame) -> list[dict[str, Any]]:
 
 
 def _box_xyxy(mask: BoolMask) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom of the mask, half-open; None for an empty one."""
+    """Return left, top, right and bottom of the mask, half-open; None for an empty mask."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (x, y, x + width, y + height) if width else None

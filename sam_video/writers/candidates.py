@@ -1,4 +1,4 @@
-"""The masks that an ambiguous prompt may mean, as images."""
+"""Write the candidate masks of an ambiguous prompt as images."""
 
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,17 @@ from sam_video.writers.sink import Step
 class CandidateWriter:
     """Write each candidate mask of a still image as `candidate_{object}_{1,2,3}.png`, 0 or 255.
 
-    The numbers are in the model's order, as in `ObjectMask.candidates`.
+    The numbers are in the network's order, as in `ObjectMask.candidates`.
 
     Args:
-        folder: Where the images go; it exists.
-        info: Of the image.
+        folder: An existing folder for the images.
+        info: Info of the image.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
-        assert info.is_still  # or the names would not tell frames apart
+        assert info.is_still  # the file names have no frame index
         self._folder = folder
-        # Cog makes URLs of file names as they are: what follows a # would be lost, and %41 an A.
+        # Cog builds URLs from raw file names: text after a # would be lost, and %41 become an A.
         self._names = FileNames(unsafe="#%")
 
     def prepare(self, masks: MaskFrame) -> Step:
@@ -45,8 +45,8 @@ class CandidateWriter:
         )
 
     def finish(self) -> list[Path]:
-        """Return nothing: every image has been returned already."""
+        """Return nothing: the steps have returned every image."""
         return []
 
     def close(self) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
+        """Do nothing: every image appears complete."""

@@ -1,4 +1,4 @@
-"""Masks as COCO's run lengths, frame by frame: `rle.json` in the form `coco`."""
+"""Write masks as COCO's run lengths, frame by frame: `rle.json` in the form `coco`."""
 
 import shutil
 import tempfile
@@ -15,10 +15,10 @@ from sam_video.writers.sink import Step, json_bytes
 class CocoWriter:
     """Write every object's mask on every frame as COCO run lengths, frame by frame.
 
-    Hand it every frame that is processed: their number is the file's `num_frames`. A frame lists
-    the objects that are visible on it; `objects` lists all that were tracked on any frame. `score`
-    is the predicted IoU: the model's own estimate (0 to 1) of how good the mask is. An object with
-    candidates lists these too.
+    It must get every processed frame: their number is the file's `num_frames`. A frame lists the
+    objects that are visible on it; `objects` lists all objects that are tracked on any frame.
+    `score` is the predicted IoU: the network's estimate (0 to 1) of the quality of the mask. An
+    object with candidates lists these too.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -26,11 +26,11 @@ class CocoWriter:
         self._info = info
         self._num_frames = 0
         self._id_of: dict[int, str] = {}
-        # The head of the file is known last, so the frames wait in one that has no name.
+        # The head of the file is known last, so the frames wait in a file without a name.
         self._frames = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (close does)
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Encode one frame; the file is not complete before `finish`."""
+        """Encode one frame; `finish` completes the file."""
         names = {item.object_index: item.object_id for item in masks.objects}
         return partial(self._write, json_bytes(_frame_entry(masks)), names)
 
@@ -42,7 +42,7 @@ class CocoWriter:
         return []
 
     def finish(self) -> list[Path]:
-        """Put the head and the frames together and return the file's path."""
+        """Write the head and the frames into the file and return its path."""
         video = video_entry(self._info, self._num_frames)
         objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
         with atomic_path(self._path) as path, path.open("wb") as file:
@@ -54,12 +54,12 @@ class CocoWriter:
         return [self._path]
 
     def close(self) -> None:
-        """Forget the frames."""
+        """Remove the temporary file of the frames."""
         discard(self._frames)
 
 
 def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:
-    """What a file says of the video as a whole."""
+    """Return the JSON object of the whole video."""
     return {
         "width": info.width,
         "height": info.height,
@@ -69,12 +69,12 @@ def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:
 
 
 def object_entry(object_index: int, object_id: str) -> dict[str, Any]:
-    """What a file says of an object as a whole; `index` counts from 1."""
+    """Return the JSON object of an object over all frames; `index` counts from 1."""
     return {"object_id": object_id, "index": object_index + 1}
 
 
 def mask_entry(mask: BoolMask) -> dict[str, Any]:
-    """A mask, `(H, W)` bool, as COCO's run lengths, with its box and its number of pixels."""
+    """Return COCO's run lengths of a mask, `(H, W)` bool, with its box and number of pixels."""
     segmentation = rle.encode(mask)
     return {
         "segmentation": segmentation,
@@ -84,7 +84,7 @@ def mask_entry(mask: BoolMask) -> dict[str, Any]:
 
 
 def rounded(score: float) -> float:
-    """A score with the digits that are worth writing."""
+    """Round a score to its significant digits."""
     return round(float(score), 4)
 
 

@@ -1,27 +1,27 @@
-"""Objects' names become parts of file names that every file system takes."""
+"""Turn objects' names into parts of file names that every file system accepts."""
 
 import re
 import unicodedata
 
 MAX_NAME_BYTES = 100
-"""Of the UTF-8 of a name; file systems take 255 for a whole file name."""
+"""Longest name in UTF-8; file systems accept 255 bytes for a whole file name."""
 
 _UNSAFE = frozenset("/\\:*?\"<>|'`")
 _INVISIBLE = frozenset("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters that show nothing, though Python calls them printable."""
+"""Invisible letters that Python calls printable."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
-"""What Windows takes for a device, with any extension."""
+"""Names that Windows reserves for devices, with any extension."""
 
 
 class FileNames:
-    """Gives every object id a name that is safe in a file name, readable, and not another's.
+    """Gives every object id a readable, unique name that is safe in a file name.
 
-    A name that is safe already, such as `dog brown` or `Hündchen`, stays as it is. Of ids whose
-    names would be one file to some file system (`Dog` and `dog`), the first that is asked for has
-    the plain name and the next ones get `-2`, `-3`, ….
+    A safe id, such as `dog brown` or `Hündchen`, stays unchanged. If a file system may confuse the
+    names of several ids (`Dog` and `dog`), the first requested id gets the plain name and the next
+    ones get `-2`, `-3`, ….
 
     Args:
-        unsafe: More characters to replace, for what the names are used in.
+        unsafe: Further characters to replace.
     """
 
     def __init__(self, unsafe: str = "") -> None:
@@ -38,7 +38,7 @@ class FileNames:
         return self._name_of[object_id]
 
     def _free(self, name: str) -> str:
-        """Append the first number that makes the name a new one."""
+        """Return the name, with the first number that makes it unique if it is taken."""
         candidate, number = name, 1
         while _comparable(candidate) in self._taken:
             number += 1
@@ -48,9 +48,9 @@ class FileNames:
 
 
 def _safe(text: str, unsafe: frozenset[str]) -> str:
-    """Replace what file systems, shells or readers stumble over, and shorten what is too long."""
-    # Control characters, line breaks, marks that turn the direction of text, halves of surrogate
-    # pairs and all white space but the space are what Python does not call printable.
+    """Replace characters that confuse file systems, shells or people; shorten a long name."""
+    # Not printable for Python: control characters, line breaks, marks of text direction, halves of
+    # surrogate pairs, and all white space except the space.
     kept = "".join(c if c.isprintable() and c not in unsafe else "_" for c in text)
     name = _shortened(kept.strip(" .") or "unnamed", MAX_NAME_BYTES - 1)
     return f"_{name}" if _RESERVED.match(name) else name
@@ -62,5 +62,5 @@ def _shortened(name: str, max_bytes: int) -> str:
 
 
 def _comparable(name: str) -> str:
-    """What a file system may compare in place of the name: without case, accents composed."""
+    """Return the form of a name that file systems may compare: without case, accents composed."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

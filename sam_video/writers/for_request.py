@@ -1,4 +1,4 @@
-"""The writers that a request asks for."""
+"""Create the writers for a request."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from sam_video.writers.zips import confidence_zip, mask_zip
 def primary_sink(
     request: Request, info: VideoInfo, prompts: Sequence[ObjectPrompt], folder: Path
 ) -> Sink:
-    """Create what draws the masks; `output_frame_interval` is about this one alone."""
+    """Create the sink that draws masks; only this one skips frames by `output_frame_interval`."""
     if request.preview:
         return PreviewWriter(folder, info, prompts)
     drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
@@ -36,7 +36,7 @@ def primary_sink(
 
 
 def file_patterns(request: Request) -> list[str]:
-    """Return what the names of all files look like that the sinks of a request may write."""
+    """Return patterns for the names of all files that the sinks of a request may write."""
     names = {
         "frame_*." + request.output_format: not (request.output_video or request.preview),
         "output_video.*": request.output_video and not request.preview,
@@ -54,7 +54,7 @@ def file_patterns(request: Request) -> list[str]:
 def extra_sinks(
     request: Request, info: VideoInfo, folder: Path, read_sound: SoundReader
 ) -> Iterator[Sink]:
-    """Create what writes every processed frame; `read_sound` reads the sound of the input."""
+    """Create the sinks that get every processed frame; `read_sound` reads the input's sound."""
     if request.output_overlay and not request.preview:
         yield OverlayWriter(folder, info, read_sound, video_fps=request.video_fps)
     if request.output_rle or request.multimask_output:
@@ -74,8 +74,8 @@ def rle_writer(rle_format: str, folder: Path, info: VideoInfo) -> Sink:
 
     Args:
         rle_format: One of the three.
-        folder: Where `rle.json` goes; it exists.
-        info: Of the source: its size and frame rate.
+        folder: An existing folder for `rle.json`.
+        info: Size and frame rate of the source.
     """
     writers: dict[str, Callable[[Path, VideoInfo], Sink]] = {
         "coco": CocoWriter,

@@ -1,4 +1,4 @@
-"""Masks as one image per frame."""
+"""Write masks as one image per frame."""
 
 from functools import partial
 from pathlib import Path
@@ -10,24 +10,24 @@ from sam_video.writers.render import render
 from sam_video.writers.sink import Step
 
 MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}
-"""Largest width or height that the format can hold; png holds any frame."""
+"""Largest width or height of the format; png holds any frame."""
 
 
 class ImageSequenceWriter:
     """Write every frame as `frame_{index:05d}.{webp,jpg,png}`, at the frame's exact size.
 
     Args:
-        folder: Where the images go; it exists.
-        info: The video that the masks are of.
-        mask_type: As in `render`. `binary` has one channel (in webp, which knows no such images,
-            three equal ones), and is lossless in png and webp; so is `alpha`, which keeps the
-            colours of transparent pixels.
+        folder: An existing folder for the images.
+        info: Info of the source.
+        mask_type: As in `render`. `binary` has one channel (three equal channels in webp, which has
+            no gray images); in png and webp, `binary` and `alpha` are lossless, and `alpha` keeps
+            the colours of transparent pixels.
         annotation_type: As in `render`.
         image_format: `webp`, `jpg` or `png`.
-        quality: 0 to 100, of jpg and lossy webp.
+        quality: 0 to 100, for jpg and lossy webp.
 
     Raises:
-        RequestError: The frames are larger than the image format can hold.
+        RequestError: The frames are too large for the image format.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ImageSequenceWriter:
                 f"output_format is {image_format!r}, which holds at most {limit} pixels a side; "
                 f"expected png for frames of {info.width}x{info.height}"
             )
-        assert mask_type != "alpha" or image_format != "jpg"  # which a Request refuses
+        assert mask_type != "alpha" or image_format != "jpg"  # Request refuses these
         self._folder = folder
         self._mask_type = mask_type
         self._annotation_type = annotation_type
@@ -61,8 +61,8 @@ class ImageSequenceWriter:
         return partial(write_files, {path: data})
 
     def finish(self) -> list[Path]:
-        """Return nothing: every image has been returned already."""
+        """Return nothing: the steps have returned every image."""
         return []
 
     def close(self) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
+        """Do nothing: every image appears complete."""

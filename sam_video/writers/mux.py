@@ -1,4 +1,4 @@
-"""Join pictures and sound in one video file."""
+"""Join a video without sound and its sound in one file."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -24,9 +24,9 @@ def add_sound(pictures: Path, sound: Iterator[Samples], target: Path) -> None:
     """Join a video and a sound in an MP4 file, the sound as AAC in stereo.
 
     Args:
-        pictures: An MP4 file without sound; it is left as it is.
-        sound: Blocks of samples, from the start of the pictures on; none where they are silent.
-        target: The file to write; if this fails, it may be there in part.
+        pictures: An MP4 file without sound; it stays unchanged.
+        sound: Blocks of samples from the start of the video on; empty for a silent video.
+        target: The file to write; an incomplete file may stay after an error.
 
     Raises:
         VideoError: The target cannot be written.
@@ -47,7 +47,7 @@ def _join(pictures: Path, sound: Iterator[Samples] | None, target: Path) -> None
         streams = [_copied(source, output)]
         if sound is not None:
             streams.append(_encoded(sound, output))
-        # In the order of their times, so that neither stream waits for the other in memory.
+        # In the order of time, so that no stream waits for the other in memory.
         for packet in merge(*streams, key=_decoding_seconds):
             output.mux(packet)
 

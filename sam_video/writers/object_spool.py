@@ -1,4 +1,4 @@
-"""Values that come frame by frame, and are wanted object by object, wait on disk."""
+"""Keep values on disk that arrive frame by frame and are written object by object."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -8,26 +8,26 @@ from sam_video.disk_spool import DiskSpool
 from sam_video.writers.sink import json_bytes
 
 EVERY_FRAME = -1
-"""A key beside those of the objects, which are their indices: it has a row for every frame."""
+"""The key of rows about whole frames; the keys of objects are their indices."""
 
 
 class ObjectSpool:
-    """Takes rows for many keys, one frame after another, and gives back a key's columns as JSON."""
+    """Stores rows of many keys, frame by frame, and writes the columns of one key as JSON."""
 
     def __init__(self) -> None:
         self._spool = DiskSpool()
 
     def close(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         self._spool.close()
 
     def append(self, key: int, row: int, values: Sequence[Any]) -> None:
-        """Store the values of a key in a row; the rows of a key may leave gaps.
+        """Store the values of a key in a row; a key need not have every row.
 
         Raises:
             OSError: The disk of the temporary folder is full.
         """
-        # JSON on one line holds no line break of its own.
+        # `json_bytes` contains no line break.
         self._spool.put(key, row, b"\n".join(json_bytes(value) for value in values))
 
     def write_members(
@@ -40,15 +40,15 @@ class ObjectSpool:
         num_rows: int,
         absent: bytes = b"null",
     ) -> None:
-        """Write the inside of a JSON object: some values, then a key's columns as lists.
+        """Write the members of a JSON object: some values, then a key's columns as lists.
 
         Args:
-            file: Where to write.
-            values: The members that come first; at least one.
-            key: Whose columns.
-            columns: Their names, in the order of the values in a row.
+            file: The file to write to.
+            values: The first members; at least one.
+            key: The key of the columns.
+            columns: Names of the columns, in the order of the values in a row.
             num_rows: Length of the lists.
-            absent: JSON that stands in the rows that the key does not have.
+            absent: JSON for the rows that the key does not have.
         """
         file.write(json_bytes(values)[1:-1])
         for column, name in enumerate(columns):

@@ -1,8 +1,8 @@
-"""The folder that a prediction writes into: all of its files in the end, or what was there before.
+"""The output folder of a prediction: a failed run leaves it as it was before.
 
-A run writes into a hidden folder of its own, `.sam_video_` and a random number, from which every
-file moves to its place once it is complete. The file that it replaces waits there until the run
-has succeeded, and comes back if it fails.
+A run writes into a hidden folder of its own, `.sam_video_` and a random number. Each complete file
+moves from there to its place. The file that it replaces is kept in the hidden folder; it is removed
+if the run succeeds, and restored if it fails.
 """
 
 import errno
@@ -24,7 +24,7 @@ from sam_video.writers.atomic_files import public_name
 PREFIX = ".sam_video_"
 _PRIVATE = re.compile(re.escape(PREFIX) + r"[0-9a-f]{16}")
 _EARLIER = "earlier"
-"""Folder within the private one, for files of the same names that were there before."""
+"""Folder in the private folder for the files that the run has replaced."""
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -32,20 +32,20 @@ logger = logging.getLogger(__name__)
 
 
 class OutputFolder:
-    """Takes the complete files of one run into a folder that no other run uses meanwhile.
+    """Publishes the complete files of one run in a folder, and keeps other runs out of it.
 
-    A context manager, in which nothing happens before `open`. Leaving it by an exception removes
-    the files of the run, and puts back those that they have replaced. What a killed run has left
-    behind is removed by the next one, and what it had replaced comes back then.
+    A context manager; entering it does nothing, and `open` makes and locks the folder. Leaving it
+    by an exception removes the files of the run and restores those that they replaced. The next run
+    does the same for a run that was killed.
 
     Args:
-        path: The folder; it is made where it is missing.
+        path: The folder; it is made if it is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.private = path / f"{PREFIX}{secrets.token_hex(8)}"
-        """Where to write files before they are complete; it exists after `open`."""
+        """The folder for incomplete files; it exists after `open`."""
         self._earlier = self.private / _EARLIER
         self._descriptor: int | None = None
         self._published: list[str] = []
@@ -61,20 +61,20 @@ class OutputFolder:
             else:
                 self._undo()
             self._close()
-        except BaseException:  # such as an interruption, which does not come twice
+        except BaseException:  # such as an interruption; a second one is not expected
             self._undo()
             self._close()
             raise
 
     def open(self, patterns: Sequence[str]) -> None:
-        """Make the folder, and keep other runs out of it.
+        """Make the folder and lock it against other runs.
 
         Args:
-            patterns: Of the names of all files to come, as `fnmatch` takes them.
+            patterns: `fnmatch` patterns for the names of all files that may be published.
 
         Raises:
-            RequestError: It is a file, another run is using it, or a folder stands in the place of
-                a file to come.
+            RequestError: It is a file, another run is using it, or a folder in it has the name of
+                an output file.
             OSError: It cannot be made or read.
         """
         try:
@@ -92,7 +92,7 @@ class OutputFolder:
         self.private.mkdir(mode=0o700)
 
     def publish(self, path: Path) -> Path:
-        """Move a complete file from the private folder to its place, and return that."""
+        """Move a complete file from the private folder to its place and return its new path."""
         place = self.path / path.name
         self._published.append(path.name)
         if os.path.lexists(place):
@@ -104,7 +104,7 @@ class OutputFolder:
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
-        """Let an error of the system name a file in its place, or this folder if it names none."""
+        """Make an OSError name the final path of a file, or this folder if it names no file."""
         try:
             yield
         except OSError as error:
@@ -117,7 +117,7 @@ class OutputFolder:
             raise OSError(error.errno, error.strerror, str(self.path / name)) from error
 
     def _lock(self, descriptor: int) -> bool:
-        """Lock the folder as long as this process has it open; return whether it can be locked."""
+        """Lock the folder until its descriptor is closed; return whether it can be locked."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -145,12 +145,12 @@ class OutputFolder:
                     raise RequestError(f"{message} output file; expected another folder (-o)")
 
     def _keep(self) -> None:
-        """Let the files stay for good, in one step, where they have replaced others."""
+        """Keep the files for good: one rename decides it if they replaced others."""
         if self._replaced:
             self._earlier.rename(self.private / "replaced")
 
     def _undo(self) -> None:
-        """Bring back what was there before, unless the files are there for good."""
+        """Restore the folder as it was before, unless `_keep` has succeeded."""
         if self._replaced and not self._earlier.exists():
             return
         for name in self._published:
@@ -159,16 +159,16 @@ class OutputFolder:
         _put_back(self._earlier, self.path)
 
     def _close(self) -> None:
-        # What cannot be removed now, such as an open file on a network, the next run removes.
+        # The next run removes the rest, such as files still open on a network file system.
         shutil.rmtree(self.private, ignore_errors=True)
         if self._descriptor is not None:
-            with suppress(OSError):  # it was closed when this was interrupted
+            with suppress(OSError):  # an interrupted call had closed it
                 os.close(self._descriptor)
             self._descriptor = None
 
 
 def _set_aside(place: Path, aside: Path) -> None:
-    """Give a file another name; where the file system has links, it keeps the first one too."""
+    """Give a file a second name; on a file system without links, move it there."""
     try:
         os.link(place, aside, follow_symlinks=False)
     except OSError:

@@ -1,4 +1,4 @@
-"""Masks drawn over the source, as a video with its sound."""
+"""Write the source with masks drawn over it, as a video with its sound."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -15,19 +15,19 @@ from sam_video.writers.timeline import Timeline
 from sam_video.writers.video_encoder import VideoEncoder
 
 SoundReader = Callable[[Sequence[Span]], Generator[Samples, None, None]]
-"""Yields the source's sound in some spans of time; see `video.sound.read_sound`."""
+"""Yields the source's sound in some spans of time, like `video.sound.read_sound`."""
 
 
 class OverlayWriter:
     """Write the source with all masks drawn over it, and with its sound, as `overlay.mp4`.
 
-    The video begins with the first frame that is written. It has a constant rate, but every frame
-    is shown when the source shows it, however its frames are spaced, so that the sound fits: its
-    own rate is the source's where its frames are closest to each other.
+    The video begins with the first written frame. It has a constant rate, but shows every frame at
+    its time in the source, even at a variable rate, so that the sound fits. By default the rate is
+    the source's where its frames are closest in time.
 
     Args:
-        folder: Where `overlay.mp4` goes; it exists.
-        info: Of the source: its size, pixel aspect and frame rate.
+        folder: An existing folder for `overlay.mp4`.
+        info: Size, pixel aspect and frame rate of the source.
         read_sound: Reads the sound of the source.
         video_fps: Frames per second; 0 is the source's own rate.
     """
@@ -51,7 +51,7 @@ class OverlayWriter:
         )
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Draw one frame; the video is not complete before `finish`."""
+        """Draw one frame; `finish` completes the video."""
         return partial(self._write, masks.frame.index, masks.frame.pts_seconds, highlighted(masks))
 
     def _write(self, index: int, pts_seconds: float, image: RGBImage) -> list[Path]:
@@ -60,7 +60,7 @@ class OverlayWriter:
         return []
 
     def finish(self) -> list[Path]:
-        """Complete the pictures, add the sound, and return the video's path."""
+        """Complete the video without sound, add the sound, and return the path of the result."""
         self._show_until(self._timeline.finish())
         self._encoder.finish()
         with (
@@ -71,14 +71,14 @@ class OverlayWriter:
         return [self._path]
 
     def close(self) -> None:
-        """Remove the video if it is not complete, and the one without sound."""
+        """Remove an incomplete video, and the one without sound."""
         try:
             self._encoder.close()
         finally:
             self._silent.unlink(missing_ok=True)
 
     def _show_until(self, slot: int) -> None:
-        """Encode the last frame once for every slot that it fills."""
+        """Encode the last frame once for each slot before `slot`."""
         for _ in range(self._slot, slot):
             assert self._shown is not None
             self._encoder.write(self._shown)

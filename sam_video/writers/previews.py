@@ -1,4 +1,4 @@
-"""Prompted frames with their masks and prompts drawn on them."""
+"""Write prompted frames with their masks and prompts drawn on them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,20 +22,21 @@ from sam_video.writers.render import colour_of, highlighted
 from sam_video.writers.sink import Step
 
 UNKNOWN: Colour = (90, 90, 90)
-"""For the name of an object that has no mask on the frame."""
+"""The colour of an object without a mask on the frame."""
 
 
 class PreviewWriter:
     """Write every frame as `preview_{index:05d}.png`, with its masks and its prompts drawn on it.
 
-    Masks are tinted as by `highlighted`. Positive clicks are green discs with a plus, negative ones
-    red with a minus; boxes and names have the colour of their object. Without any prompts a grid of
-    pixel coordinates is drawn instead, to find out where to click.
+    Masks are tinted as in `highlighted`. Positive clicks are green discs with a plus, negative
+    clicks are red discs with a minus; boxes and names have the colour of their object. Without any
+    prompts, a grid of pixel coordinates is drawn instead, which helps to choose where to click.
 
     Args:
-        folder: Where the images go; it exists.
-        info: The video that the masks are of.
-        prompts: Of any frames; each is drawn on its own. On a still image all are of its one frame.
+        folder: An existing folder for the images.
+        info: Info of the source.
+        prompts: On any frames; each is drawn on its frame. Those of a still image are all on its
+            one frame.
     """
 
     def __init__(self, folder: Path, info: VideoInfo, prompts: Sequence[ObjectPrompt]) -> None:
@@ -54,17 +55,17 @@ class PreviewWriter:
         return partial(write_files, {path: encode_picture(image, "png")})
 
     def finish(self) -> list[Path]:
-        """Return nothing: every image has been returned already."""
+        """Return nothing: the steps have returned every image."""
         return []
 
     def close(self) -> None:
-        """Do nothing: every image is complete as soon as it is there."""
+        """Do nothing: every image appears complete."""
 
 
 def _draw(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> RGBImage:
     image = highlighted(masks)
     colours = {item.object_id: _colour(item.object_index) for item in masks.objects}
-    # Kind by kind, so that no box or name hides what was clicked.
+    # All boxes, all names, then all clicks, so that no box or name hides a click.
     for prompt in prompts:
         if prompt.box is not None:
             draw_box(image, prompt.box, colours.get(prompt.object_id, UNKNOWN))
@@ -82,7 +83,7 @@ def _colour(object_index: int) -> Colour:
 
 
 def _label_corner(prompt: ObjectPrompt, radius: int) -> tuple[float, float]:
-    """Return the point above which the object's name goes: a corner, or the top of a disc."""
+    """Return the point above which the object's name is drawn: a corner, or the top of a disc."""
     if prompt.box is not None:
         return prompt.box.x0, prompt.box.y0
     if prompt.mask is not None:

@@ -1,6 +1,6 @@
-"""Draw prompts on a picture, in place: clicks, boxes, and the names of their objects.
+"""Draw prompts on an image, in place: clicks, boxes, and the names of their objects.
 
-Where there are none yet, a grid shows which coordinates a prompt may have.
+Without prompts, a grid shows the coordinates that a prompt may have.
 """
 
 from collections.abc import Sequence
@@ -22,23 +22,23 @@ POSITIVE: Colour = (0, 150, 40)
 NEGATIVE: Colour = (210, 20, 20)
 
 SHIFT = 4
-"""OpenCV draws with coordinates of `2 ** -SHIFT` pixels."""
+"""OpenCV draws with coordinates in units of `2 ** -SHIFT` pixels."""
 
 GRID_LINES = 20
-"""At most, along the longer side of a picture."""
+"""Most lines along the longer side of an image."""
 
 MAX_LETTERS = 40
-"""Of a label; a longer name is cut, also where the picture has space for it."""
+"""Most letters of a label; a longer name is always cut."""
 
 
 def disc_radius(image: RGBImage) -> int:
-    """Return the radius of a click's disc in pixels, which all other sizes follow."""
+    """Return the radius of a click's disc in pixels; all other sizes are multiples of it."""
     radius: int = round(min(image.shape[:2]) / 60)
     return max(5, radius)
 
 
 def draw_box(image: RGBImage, box: Box, colour: Colour) -> None:
-    """Outline a box along the inside of its edges, in a colour with a black line within."""
+    """Draw a box along the inside of its edges: a line in its colour, inside that a black line."""
     height, width = image.shape[:2]
     x0, x1 = _pixels(box.x0, box.x1, width)
     y0, y1 = _pixels(box.y0, box.y1, height)
@@ -48,7 +48,7 @@ def draw_box(image: RGBImage, box: Box, colour: Colour) -> None:
 
 
 def draw_clicks(image: RGBImage, clicks: Sequence[Click]) -> None:
-    """Mark clicks with discs in a white rim: green with a plus, or red with a minus."""
+    """Mark clicks with discs that have a white rim: green with a plus, or red with a minus."""
     radius = disc_radius(image)
     rim = max(1, radius // 5)
     for click in clicks:
@@ -58,19 +58,19 @@ def draw_clicks(image: RGBImage, clicks: Sequence[Click]) -> None:
 
 
 def draw_label(image: RGBImage, name: str, colour: Colour, x: float, y: float) -> None:
-    """Write a name on a plate of a colour, above a point and wholly within the picture.
+    """Write a name on a coloured plate above a point, moved to be fully inside the image.
 
-    What cannot be printed is shown as `?`. A name that is too long ends in `…`; a picture too small
-    for even that gets no label.
+    Characters that cannot be printed are shown as `?`. A name that is too long ends in `…`; an
+    image that is too small even for that gets no label.
     """
     plate = _plate(name, colour, _text_size(image), image.shape[1])
     _lay(image, plate, round(x), round(y) - plate.shape[0])
 
 
 def draw_grid(image: RGBImage) -> None:
-    """Draw lines at round pixel coordinates, with their numbers along the edges of the picture.
+    """Draw lines at round pixel coordinates, with their numbers along the edges of the image.
 
-    Lines are white beside black, and numbers white on black, to be seen on any picture.
+    Lines are white next to black, and numbers white on black, so that they show on any image.
     """
     size = image.shape[1], image.shape[0]
     widest = _number(max(size), image).shape
@@ -80,7 +80,7 @@ def draw_grid(image: RGBImage) -> None:
         _draw_line(image[:, x : x + 2 * line], line)
     for y in range(step, size[1], step):
         _draw_line(image[y : y + 2 * line].swapaxes(0, 1), line)
-    # Numbers on two opposite edges, but for a small picture, which they would cover.
+    # Numbers on two opposite edges, or on one edge of a small image, which they would cover.
     is_small = min(size) < GRID_LINES * widest[0] / 2
     for x in range(step, size[0] - widest[1] // 2, step):
         for edge in (0,) if is_small else (0, size[1]):
@@ -114,7 +114,7 @@ def _text_size(image: RGBImage) -> int:
 
 
 def _lay(image: RGBImage, plate: RGBImage, left: int, top: int) -> None:
-    """Copy a plate into a picture, moved to be wholly within it, if it has space for it."""
+    """Copy a plate into an image, moved to be fully inside; do nothing if it is too large."""
     height, width = plate.shape[:2]
     if height > image.shape[0] or width > image.shape[1]:
         return
@@ -129,7 +129,7 @@ def _outline(region: RGBImage, line: int, colour: Colour) -> None:
 
 
 def _pixels(low: float, high: float, size: int) -> tuple[int, int]:
-    """Return the columns or rows that a side covers: at least one, within the picture."""
+    """Return the columns or rows that a side covers: at least one, inside the image."""
     first = min(max(0, round(low)), size - 1)
     return first, min(max(first + 1, round(high)), size)
 
@@ -149,7 +149,7 @@ def _draw_sign(image: RGBImage, click: Click, arm: int, line: int) -> None:
 
 
 def _fixed(x: float, y: float) -> tuple[int, int]:
-    # (0, 0) is the middle of the first pixel, for SAM 2 as for OpenCV.
+    # (0, 0) is the centre of the first pixel, both in SAM 2 and in OpenCV.
     return round(x * 2**SHIFT), round(y * 2**SHIFT)
 
 
@@ -161,7 +161,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _plate(name: str, colour: Colour, text_size: int, max_width: int) -> npt.NDArray[np.uint8]:
-    """Draw a name on a plate, `(h, w, 3)` uint8 RGB, in black or white as can be read better."""
+    """Draw a name on a plate, `(h, w, 3)` uint8 RGB, in black or white by contrast."""
     font = _font(max(12, text_size))
     ascent, descent = font.getmetrics()
     padding = max(2, round(font.size / 5))
@@ -176,7 +176,7 @@ def _plate(name: str, colour: Colour, text_size: int, max_width: int) -> npt.NDA
 
 
 def _fitting(name: str, font: ImageFont.FreeTypeFont, max_width: int) -> str:
-    """Cut a name until it is narrow enough, or nothing but the `…` is left of it."""
+    """Cut a name until it is narrow enough or only the `…` is left."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name[: MAX_LETTERS + 1])
     if len(text) <= MAX_LETTERS and font.getlength(text) <= max_width:
         return text

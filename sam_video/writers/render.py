@@ -1,6 +1,6 @@
-"""Draw masks on a frame; every function returns a new image and leaves the frame as it was.
+"""Draw masks on a frame; every function returns a new image and leaves the frame unchanged.
 
-Objects are drawn in the order of their index, so where two overlap the later one lies on top.
+Objects are drawn in the order of their index; where two overlap, the later one is on top.
 """
 
 import cv2
@@ -13,20 +13,20 @@ GrayImage = npt.NDArray[np.uint8]
 """`(H, W)` uint8."""
 
 RGBAImage = npt.NDArray[np.uint8]
-"""`(H, W, 4)` uint8, RGB that is not multiplied by alpha, and alpha."""
+"""`(H, W, 4)` uint8, RGB (not multiplied by alpha) and alpha."""
 
 _COLOURS = (
     "FF4040 00C4FF 530087 D1D435 CD3AFF 1B9640 FF97CA 40DE8A 364797 2E9CAA "
     "0019EF FFB633 6675FF FF7633 FF39C9 FFA1A0 00D6C1 863AFF 4CFB12 94CF1A"
 )
-"""In an order in which neighbours differ, the first eight most, also for the colour-blind."""
+"""Ordered so that neighbours differ, the first eight most, also for colour-blind people."""
 PALETTE: npt.NDArray[np.uint8] = np.array(
     [tuple(bytes.fromhex(colour)) for colour in _COLOURS.split()], dtype=np.uint8
 )
 """`(20, 3)` uint8 RGB: the colour of an object is `PALETTE[object_index % 20]`."""
 
 BOX_WIDTH_PX = 2
-"""Thickness of a box's outline; it lies inside the object's bounding box."""
+"""Thickness of a box's outline, which is inside the object's bounding box."""
 
 
 def render(
@@ -36,8 +36,8 @@ def render(
 
     Args:
         masks: The frame and its masks, all of one size `(H, W)`.
-        mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`, and nothing else.
-        annotation_type: What `highlighted` draws: `mask`, `box` or `both`; others ignore it.
+        mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`.
+        annotation_type: Marks that `highlighted` draws, `mask`, `box` or `both`; others ignore it.
 
     Returns:
         `(H, W)` uint8 for `binary`, `(H, W, 4)` uint8 RGBA for `alpha`, `(H, W, 3)` uint8 RGB for
@@ -64,8 +64,8 @@ def greenscreen(masks: MaskFrame) -> RGBImage:
 def alpha(masks: MaskFrame) -> RGBAImage:
     """Cut the objects out: the source, opaque (255) on any object and transparent (0) elsewhere.
 
-    Transparent pixels keep the colour of the source, so that an edge that is scaled or compressed
-    has no dark seam, and the mask can still be widened.
+    Transparent pixels keep the colour of the source, so that scaled or compressed edges do not turn
+    dark, and users can still widen the mask.
     """
     image = cv2.cvtColor(masks.frame.image, cv2.COLOR_RGB2RGBA)
     image[..., 3] = binary(masks)
@@ -76,8 +76,8 @@ def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
     """Tint every object with its colour, outline it with a box, or both.
 
     A tinted channel is the mean of source and colour, with halves rounded up:
-    `(source + colour + 1) // 2`. Boxes are opaque and are drawn after all tints, so that none is
-    tinted itself. An object whose mask is empty gets neither.
+    `(source + colour + 1) // 2`. Boxes are opaque and drawn after all tints, so that no box is
+    tinted. An object with an empty mask gets neither.
 
     Args:
         masks: The frame and its masks.
@@ -111,7 +111,7 @@ def colour_of(object_index: int) -> npt.NDArray[np.uint8]:
 
 
 def _bounding_window(mask: BoolMask) -> tuple[slice, slice] | None:
-    """Rows and columns of the smallest rectangle that holds the mask; None for an empty one."""
+    """Return rows and columns of the mask's bounding box; None for an empty mask."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if not width:
         return None
@@ -120,14 +120,14 @@ def _bounding_window(mask: BoolMask) -> tuple[slice, slice] | None:
 
 def _tint(region: RGBImage, mask: BoolMask, colour: npt.NDArray[np.uint8]) -> None:
     """Blend the colour into the region, in place, where the mask is True."""
-    # A table of 256 results per channel is several times faster than arithmetic on the pixels.
+    # A lookup table per channel is several times faster than arithmetic on the pixels.
     table = (np.arange(256)[:, None] + colour.astype(int) + 1) // 2
     tinted = cv2.LUT(region, table.astype(np.uint8)[None])
     cv2.copyTo(tinted, mask.view(np.uint8), region)
 
 
 def _outline(region: RGBImage, colour: npt.NDArray[np.uint8]) -> None:
-    """Draw the outline of the whole region, in place; a region too small for one is filled."""
+    """Draw an outline along the region's edges, in place; it fills a very small region."""
     region[:BOX_WIDTH_PX] = colour
     region[-BOX_WIDTH_PX:] = colour
     region[:, :BOX_WIDTH_PX] = colour

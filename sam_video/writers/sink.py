@@ -1,7 +1,7 @@
-"""The seam between masks and the writers of files.
+"""The interface between masks and the writers of files.
 
-Every file appears complete under its name, or not at all; memory does not grow with the number of
-frames.
+Every file appears under its name once it is complete, or not at all; memory does not grow with the
+number of frames.
 """
 
 import json
@@ -12,18 +12,17 @@ from typing import Any, Protocol
 from sam_video.types import MaskFrame
 
 Step = Callable[[], list[Path]]
-"""Writes one frame; returns the files that are complete now and were not before."""
+"""Writes one frame; returns the files that this completes."""
 
 
 class Sink(Protocol):
     """Takes the frames of one prediction and writes them to files.
 
-    What takes long is done in `prepare`, which any thread may call, at any time, also for several
-    frames at once: it changes nothing. The steps that it returns are made one after another in the
-    order of the frames.
+    `prepare` does the slow part of the work and changes no state: any thread may call it at any
+    time, also for several frames at once. The returned steps are called one by one in the order of
+    the frames.
 
-    One thread makes the steps, then calls `finish`, and `close` in any case. A sink that was never
-    used holds nothing that needs to be closed.
+    One thread calls the steps, then `finish`, and always `close`. An unused sink needs no `close`.
     """
 
     def prepare(self, masks: MaskFrame) -> Step:
@@ -31,17 +30,17 @@ class Sink(Protocol):
         ...
 
     def finish(self) -> list[Path]:
-        """Complete what the last frame has left open, and return those files."""
+        """Complete the files that are still open, and return them."""
         ...
 
     def close(self) -> None:
-        """Remove what has been begun and is not complete; after `finish`, nothing is."""
+        """Remove incomplete files; there are none after `finish`."""
         ...
 
 
 def json_bytes(value: Any) -> bytes:
     """Return a value as JSON on one line, as UTF-8."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    # A name may hold half of a surrogate pair, which UTF-8 has no bytes for; Python's escape for
-    # it, such as \ud83d, is JSON's too.
+    # A name may hold half of a surrogate pair, which UTF-8 cannot encode; Python's escape for it,
+    # such as \ud83d, is valid JSON too.
     return text.encode("utf-8", errors="backslashreplace")

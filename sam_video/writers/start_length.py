@@ -1,4 +1,4 @@
-"""Masks as texts of run lengths along the rows: `rle.json` in the form `start_length`."""
+"""Write masks as texts of run lengths along the rows: `rle.json` in the form `start_length`."""
 
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,10 @@ from sam_video.writers.sink import Step
 
 
 class StartLengthWriter:
-    """Write one text per frame, `"start length start length …"`, of the union and every object.
+    """Write a text per frame, `"start length start length …"`, for the union and each object.
 
-    Pixels are counted row by row from 0. A text belongs to each frame that was processed, whose
-    index and time are at its place in `frame_indices` and `timestamps`; it is empty where nothing
-    is visible.
+    Pixels are counted row by row from 0. There is one text for each processed frame, in the order
+    of `frame_indices` and `timestamps`; it is empty if nothing is visible.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -30,7 +29,7 @@ class StartLengthWriter:
         self._spool = ObjectSpool()
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Encode one frame; the file is not complete before `finish`."""
+        """Encode one frame; `finish` completes the file."""
         union = np.zeros((self._info.height, self._info.width), dtype=np.bool_)
         for item in masks.objects:
             np.logical_or(union, item.mask, out=union)
@@ -48,7 +47,7 @@ class StartLengthWriter:
         return []
 
     def finish(self) -> list[Path]:
-        """Put each object's texts together and return the file's path."""
+        """Write the file, object by object, and return its path."""
         with atomic_path(self._path) as path, path.open("wb") as file:
             file.write(b"{")
             self._write_head(file)
@@ -61,7 +60,7 @@ class StartLengthWriter:
         return [self._path]
 
     def close(self) -> None:
-        """Forget the frames."""
+        """Remove the spooled texts."""
         self._spool.close()
 
     def _write_head(self, file: IO[bytes]) -> None:

@@ -1,8 +1,8 @@
-"""Zip archives of any number of members, in constant memory.
+"""Write zip archives of any number of members in constant memory.
 
-`zipfile` keeps what it knows of every member until the archive is closed, which for a mask per
-object and frame grows without bound. Here the central directory waits on disk. The format is
-https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7 to 4.3.16.
+`zipfile` keeps an entry for every member in memory until the archive is closed, which grows without
+bound for a mask per object and frame. Here the central directory waits on disk. The format is that
+of https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3.7 to 4.3.16.
 """
 
 import shutil
@@ -31,17 +31,17 @@ _FILE_MODE = 0o100644 << 16
 
 _MAX_16 = 0xFFFF
 _MAX_32 = 0xFFFFFFFF
-"""These two mean that the number stands in a 64-bit field."""
+"""These two values mean that the number is in a 64-bit field."""
 
 
 class StoredZip:
-    """Appends an archive to a file, member by member, without compressing them.
+    """Appends an archive to a file, member by member, without compression.
 
-    Dates are all 1980-01-01, so that the same members make the same bytes.
+    All dates are 1980-01-01, so that the same members give the same bytes.
 
     Args:
-        file: Open for writing, seekable; it stays open.
-        folder: Whose disk the directory waits on.
+        file: Open for writing and seekable; it stays open.
+        folder: Folder for the temporary file of the directory.
     """
 
     def __init__(self, file: IO[bytes], folder: Path) -> None:
@@ -50,7 +50,7 @@ class StoredZip:
         self._num_members = 0
 
     def add(self, name: str, data: bytes) -> None:
-        """Append a member; names are not repeated, and `data` is shorter than 4 GiB."""
+        """Append a member; names must differ, and `data` must be shorter than 4 GiB."""
         encoded = name.encode()
         offset = self._file.tell()
         fixed = (_UTF8_NAME, _STORED, _MIDNIGHT, _1980_01_01)
@@ -69,19 +69,19 @@ class StoredZip:
         self._num_members += 1
 
     def finish(self) -> None:
-        """Append the directory; nothing can be added after it."""
+        """Append the directory; no member can be added afterwards."""
         offset, size = self._file.tell(), self._directory.tell()
         self._directory.seek(0)
         shutil.copyfileobj(self._directory, self._file)
         count = self._num_members
         if count >= _MAX_16 or max(offset, size) >= _MAX_32:
             versions = (_MADE_ON_UNIX | _VERSION_64, _VERSION_64)
-            rest = _END_64.size - 12  # without the signature and this length itself
+            rest = _END_64.size - 12  # without the signature and this length field
             end = _END_64.pack(b"PK\x06\x06", rest, *versions, 0, 0, count, count, size, offset)
             self._file.write(end + _END_64_LOCATOR.pack(b"PK\x06\x07", 0, offset + size, 1))
         count, size, offset = min(count, _MAX_16), min(size, _MAX_32), min(offset, _MAX_32)
         self._file.write(_END.pack(b"PK\x05\x06", 0, 0, count, count, size, offset, 0))
 
     def close(self) -> None:
-        """Forget the directory; the file stays as it is."""
+        """Remove the temporary file of the directory; the archive stays unchanged."""
         discard(self._directory)

@@ -1,4 +1,4 @@
-"""Frames of any times as the slots of a video of constant rate, true to their times."""
+"""Map frames at any times to the slots of a video of constant rate."""
 
 import logging
 from fractions import Fraction
@@ -9,36 +9,36 @@ from sam_video.types import Span
 logger = logging.getLogger(__name__)
 
 MAX_PAUSE_SECONDS = 60
-"""How much longer than usual a frame is shown where the next one comes late."""
+"""Longest time beyond the usual for which a frame is shown if the next one comes late."""
 
 MAX_STEP_BACK_SECONDS = 0.5
-"""By how much time stamps may go back and still be taken for disorder, not for a new start."""
+"""Largest step back of time stamps that counts as disorder, and not as a new start."""
 
 MAX_LATE_SECONDS = 0.25
-"""By how much a frame may be shown late, so that the one before it is shown too."""
+"""Longest delay of a frame, so that the frame before it is shown too."""
 
 SPARE_SLOTS, SLOTS_PER_FRAME = 30_000, 20
-"""All pauses together fill at most so many slots, and so many per frame of the source."""
+"""Slots that all pauses together may fill: a constant, plus a number per frame of the source."""
 
 
 class Timeline:
     """Gives every frame the slot of a constant rate that is nearest to its time.
 
-    The first frame is at slot 0. Each is shown until the slot of the next, so frames are repeated
-    where the source is slower. Where it is faster on average, frames are left out. Otherwise all
-    are shown: one that is nearest to the slot of the one before takes the next slot, as long as
-    that is `MAX_LATE_SECONDS` late at most.
-    Where time stamps jump back, or further ahead than is believed of a file, the jump is left out:
-    a new span begins, and one warning is logged.
+    The first frame is at slot 0. Each frame is shown until the slot of the next, so frames are
+    repeated if the source is slower. If the source is faster on average, some frames are dropped.
+    Otherwise all are shown: a frame whose nearest slot is taken gets the next slot, as long as it
+    is at most `MAX_LATE_SECONDS` late.
+    If time stamps jump back, or further ahead than the longest pause, the jump is left out: a new
+    span begins, and one warning is logged.
 
     Args:
-        source_rate: Frames per second of the source, on average.
+        source_rate: Average frames per second of the source.
         rate: Slots per second.
     """
 
     def __init__(self, source_rate: Fraction, rate: Fraction) -> None:
         self.spans: list[Span] = []
-        """In the order of the video; the last one is there after `finish`."""
+        """In the order of the video; `finish` adds the last one."""
         self._source_rate = source_rate
         self._rate = rate
         self._first_index: int | None = None
@@ -51,11 +51,11 @@ class Timeline:
         self._span_slot = 0
 
     def place(self, index: int, pts_seconds: float) -> int:
-        """Return the slot from which on a frame is shown.
+        """Return the first slot that shows a frame.
 
         Args:
-            index: Of the frame in the source, greater than that of the frame before.
-            pts_seconds: When the source shows it.
+            index: The frame's index in the source, greater than that of the frame before.
+            pts_seconds: The frame's time in the source.
         """
         if self._first_index is None:
             self._first_index = index
@@ -68,7 +68,7 @@ class Timeline:
         return self._slot
 
     def finish(self) -> int:
-        """Return the slot at which the last frame ends, which is shown for the usual time."""
+        """Show the last frame for the usual time, and return the slot at which it ends."""
         self._end_span(self._usual_seconds)
         end = self._to_slots(self.spans[-1].end)
         return max(1, self._slot, self._next_slot(end), end)
@@ -87,7 +87,7 @@ class Timeline:
         self._span_seconds, self._span_slot = pts_seconds, self._slot
 
     def _next_slot(self, slot: int) -> int:
-        """Return the slot after that of the frame before, or 0 if it is too late for its own."""
+        """Return the slot after the last frame's, or 0 if that is too late for nearest `slot`."""
         late_seconds = (self._slot + 1 - slot) / self._rate
         return self._slot + 1 if self._shows_all and late_seconds <= MAX_LATE_SECONDS else 0
 
@@ -103,5 +103,5 @@ class Timeline:
         self.spans.append(Span(self._span_seconds, self._seconds + shown_seconds, start))
 
     def _to_slots(self, seconds: float) -> int:
-        # Halves go up, also those that the time stamp's own rounding has moved a little.
+        # Round halves up, also those that the rounding of time stamps has moved a little.
         return floor(seconds * self._rate + 0.5 + 1e-4)

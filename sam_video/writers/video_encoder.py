@@ -1,4 +1,4 @@
-"""Encode frames as a video file; the one door to the ffmpeg program."""
+"""Encode frames as a video file; the only module that runs the ffmpeg program."""
 
 import os
 import re
@@ -24,19 +24,19 @@ from sam_video.workers.threads import POLL_SECONDS, wait_until_ready
 from sam_video.writers.atomic_files import partial_path, public_name
 
 ENCODERS = ("libx264", "libvpx-vp9")
-"""What the ffmpeg program must have, by its own names."""
+"""The encoders that the ffmpeg program must have, by FFmpeg's names."""
 
 PLACEHOLDER = "file:output"
-"""Stands in a command for the file to write."""
+"""Placeholder in a command for the file to write."""
 
 LAST_WORDS_SECONDS = 5
-"""How long a program that closed its input may take to say why."""
+"""Time for a program that has closed its input to write its error and exit."""
 
 MAX_SIDE_PX = {"libx264": 16384, "libvpx-vp9": 16383}
-"""Largest width or height; the library of VP9 that Debian and browsers have takes no more."""
+"""Largest width or height; that of VP9 is the limit of the library in Debian and browsers."""
 
 MAX_SAR_TERM = 65535
-"""H.264 has 16 bits for either term of a pixel's aspect ratio."""
+"""H.264 has 16 bits for each term of a pixel's aspect ratio."""
 
 COLOURS = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
 
@@ -58,17 +58,17 @@ VP9_ALPHA: dict[str, Any] = {
     "b:v": 0,
     "crf": 18,
     "pix_fmt": "yuva420p",
-    # The alpha plane is a stream of its own, which hidden frames would put out of step.
+    # The alpha plane is a stream of its own; hidden frames would shift it against the colours.
     "auto-alt-ref": 0,
     "metadata:s:v:0": "alpha_mode=1",
-    # Or the file is given a random number for a name.
+    # Without this, the file gets a random number as its identifier.
     "fflags": "+bitexact",
 }
 
 
 @cache
 def find_ffmpeg() -> str:
-    """Return the ffmpeg program to use: the system's if it has what is needed, or imageio-ffmpeg's.
+    """Return the ffmpeg program: the system's if it has all `ENCODERS`, else imageio-ffmpeg's.
 
     Raises:
         VideoError: There is none.
@@ -88,7 +88,7 @@ def find_ffmpeg() -> str:
 
 
 def _encoders_of(program: str) -> str:
-    """Return what a program says that it encodes: nothing if it does not run, or hangs."""
+    """Return a program's list of encoders; empty if the program does not run, or hangs."""
     with tempfile.TemporaryFile() as output, suppress(OSError, subprocess.TimeoutExpired):
         command = [program, "-hide_banner", "-encoders"]
         silent = subprocess.DEVNULL
@@ -106,25 +106,25 @@ def _encoders_of(program: str) -> str:
 
 
 class VideoEncoder:
-    """A video file in the making, of a kind that browsers play, at a constant frame rate.
+    """Writes a video file of constant frame rate that browsers play.
 
     It is H.264 in MP4; with transparency, VP9 in WebM, whose second stream is the alpha plane.
 
-    The file appears under its name when `finish` returns. Encoding runs in a process of its own,
-    beside the caller; it starts with the first frame, and `close` ends it.
-    Colours are BT.709, and tagged so. As 4:2:0 needs even sizes, the last column or row of an odd
-    one is there twice, the copy being transparent where there is transparency.
+    The file appears under its name when `finish` returns. Encoding runs in a child process, in
+    parallel; the process starts with the first frame, and `close` ends it. Colours are BT.709, and
+    tagged so. Since 4:2:0 needs even sizes, an odd width or height repeats the last column or row,
+    as a transparent copy if the video has alpha.
 
     Args:
         path: The file to write; an existing one is replaced. Its folder exists.
-        width: Of the images, in pixels.
-        height: Of the images, in pixels.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
         frame_rate: Frames per second.
-        pixel_aspect: Width of a pixel divided by its height, for players to stretch by.
-        has_alpha: Whether images have a fourth channel, 0 where they are transparent.
+        pixel_aspect: Width of a pixel divided by its height; players stretch by it.
+        has_alpha: Whether images have a fourth channel, 0 for transparent pixels.
 
     Raises:
-        VideoError: The images are larger than the format takes, or there is no ffmpeg program.
+        VideoError: The images are too large for the format, or there is no ffmpeg program.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class VideoEncoder:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         command = self._command()
-        # A file, as a pipe that nobody reads would fill up and stop the program.
+        # A file, because an unread pipe would fill up and block the program.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (close does)
         process = subprocess.Popen(
             command,
@@ -168,8 +168,8 @@ class VideoEncoder:
         return process
 
     def close(self) -> None:
-        """Kill the program and remove what it wrote, unless the video is finished."""
-        if "_process" not in vars(self):  # it was never started
+        """Kill the program and remove its file, unless the video is finished."""
+        if "_process" not in vars(self):  # it was not started
             return
         if not self._is_finished:
             self._process.kill()
@@ -199,7 +199,7 @@ class VideoEncoder:
                 self._fail()
 
     def finish(self) -> None:
-        """Complete the video and give the file its name.
+        """Complete the video and rename the file.
 
         Raises:
             VideoError: The program failed, for example because the disk is full.
@@ -216,7 +216,7 @@ class VideoEncoder:
 
     @cached_property
     def _process(self) -> "subprocess.Popen[bytes]":
-        """The program, started with its first use."""
+        """The running program; it starts on first use."""
         return self._start()
 
     @property
@@ -233,7 +233,7 @@ class VideoEncoder:
             video_size=(width + width % 2, height + height % 2),
             framerate=str(self._frame_rate),
         )
-        # accurate_rnd and full_chroma_int, or pure colours come out a few steps off.
+        # Without accurate_rnd and full_chroma_int, pure colours are off by a few levels.
         converted = (
             images.filter(
                 "scale",
@@ -251,7 +251,7 @@ class VideoEncoder:
             **(VP9_ALPHA if num_channels == 4 else H264),
         ).global_args("-hide_banner", "-loglevel", "error")
         command: list[str] = output.compile(cmd=self._program, overwrite_output=True)
-        # Only here, as ffmpeg-python takes no name that is not valid Unicode.
+        # Inserted last, since ffmpeg-python accepts only names of valid Unicode.
         return [f"file:{self._partial}" if word == PLACEHOLDER else word for word in command]
 
     def _has_ended_within(self, seconds: float) -> bool:
@@ -274,7 +274,7 @@ class VideoEncoder:
             self._process.kill()
             self._process.wait()
         self._log.seek(0)
-        # What comes first is the cause; the rest is how the parts of ffmpeg took it.
+        # The first line is the cause; the others are its effects on other parts of ffmpeg.
         cause = re.sub(r"^(\[[^]]*\] )+", "", self._log.readline().decode(errors="replace").strip())
         cause = cause.replace(f"file:{self._partial}", self._name)
         reason = cause or f"ffmpeg ended with status {self._process.returncode}"

@@ -1,4 +1,4 @@
-"""Masks as one video."""
+"""Write masks as one video."""
 
 from fractions import Fraction
 from functools import partial
@@ -14,23 +14,23 @@ from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
 
 MIN_FRAME_RATE = Fraction(1, 3600)
-"""MP4 holds no frame that is shown much longer."""
+"""MP4 cannot show a frame for much longer than an hour."""
 
 
 class MaskVideoWriter:
     """Write all frames as one video: `output_video.mp4`, or `output_video.webm` with `alpha`.
 
     Args:
-        folder: Where the video goes; it exists.
-        info: Of the source: its size, pixel aspect and frame rate.
+        folder: An existing folder for the video.
+        info: Size, pixel aspect and frame rate of the source.
         mask_type: As in `render`.
         annotation_type: As in `render`.
         video_fps: Frames per second; 0 keeps the time of the source.
-        interval: How many frames of the source there are for each one that is written. One that is
-            written between those is shown as long as they are.
+        interval: Every Nth frame of the source is written. Other written frames, such as prompted
+            ones, are shown as long as these.
 
     Raises:
-        VideoError: The frames are larger than the video can hold, or there is no ffmpeg program.
+        VideoError: The frames are too large for the video, or there is no ffmpeg program.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MaskVideoWriter:
         )
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Draw one frame; the video is not complete before `finish`."""
+        """Draw one frame; `finish` completes the video."""
         image = render(masks, self._mask_type, self._annotation_type)
         if image.ndim == 2:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
@@ -73,10 +73,10 @@ class MaskVideoWriter:
         return [self._path]
 
     def close(self) -> None:
-        """Remove the video if it is not complete."""
+        """Remove an incomplete video."""
         self._encoder.close()
 
 
 def _thinned_rate(info: VideoInfo, interval: int) -> Fraction:
-    """Return the rate at which one of every N frames takes the time of N, or of all there are."""
+    """Return the rate at which a frame takes the time of N frames, or of all if there are fewer."""
     return max(info.frame_rate / min(interval, info.num_frames or interval), MIN_FRAME_RATE)

@@ -15,19 +15,18 @@ from sam_video.writers.sink import Sink, Step
 
 
 class WriteBehind:
-    """Hands frames to sinks in threads of its own, and their files back to the caller, in order.
+    """Writes frames to sinks in its own threads and yields their files to the caller, in order.
 
-    A context manager. Several frames are prepared side by side, and one thread writes them; a slow
-    sink blocks the caller in the end. The error of a sink is raised in the caller's next step.
-    Leaving before `finish` is done ends the threads wherever they are, and no sink is in use
-    afterwards. The sinks belong to the thread that writes, which also closes them: an exception
-    that comes to the caller from elsewhere leaves none of them half open. Leaving without having
-    entered does nothing.
+    A context manager. Several threads prepare frames, and one thread writes them; if a sink is
+    slow, the caller waits. The error of a sink is raised in the caller's next call. Leaving before
+    the end of `finish` stops the threads; no sink is in use afterwards. The thread that writes also
+    closes the sinks, so that none stays open if the caller raises an exception. Leaving without
+    entering does nothing.
 
     Args:
-        sinks: All that will be written to.
-        size: How many frames may be in work or wait for it, at least 1.
-        publish: Called with every complete file at once; what it returns is handed back instead.
+        sinks: All sinks that `write` may get.
+        size: Most frames that may be queued or in work, at least 1.
+        publish: Called with each file as soon as it is complete; its result is yielded instead.
         timer: Entered around every step of a sink.
     """
 
@@ -45,7 +44,7 @@ class WriteBehind:
         self._publish = publish
         self._worker = Worker(self._work, self._clean_up)
         num_threads = min(size, os.cpu_count() or 1)
-        self._crew = OrderedThreads(num_threads)
+        self._threads = OrderedThreads(num_threads)
         self._turns = cycle(range(num_threads))
         self._frames: SimpleQueue[list[Future[Step]] | None] = SimpleQueue()
         self._files: SimpleQueue[Path | None] = SimpleQueue()
@@ -55,31 +54,31 @@ class WriteBehind:
 
     def __enter__(self) -> Self:
         self._worker.start()
-        self._crew.__enter__()
+        self._threads.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             self._worker.stop()
         finally:
-            self._crew.__exit__()
+            self._threads.__exit__()
 
     def write(self, masks: MaskFrame, sinks: Sequence[Sink]) -> Iterator[Path]:
-        """Have a frame written to some of the sinks; yield the files completed meanwhile.
+        """Queue a frame for some of the sinks; yield the files that are complete by now.
 
-        It must be iterated to its end: it waits until there is room for the frame.
+        The caller must iterate to the end: this waits until the queue has room for the frame.
         """
         while not self._has_room():
             yield from self._new_files()
         steps = [
-            self._crew.submit(turn, partial(sink.prepare, masks))
+            self._threads.submit(turn, partial(sink.prepare, masks))
             for sink, turn in zip(sinks, self._turns, strict=False)
         ]
         self._frames.put(steps)
         yield from self._new_files()
 
     def finish(self) -> Iterator[Path]:
-        """Have all sinks finish, and yield the files that are completed until then."""
+        """Finish all sinks, and yield the remaining files."""
         self._frames.put(None)
         while (path := wait_for(self._files)) is not None:
             yield path
@@ -96,7 +95,7 @@ class WriteBehind:
                 path = self._files.get_nowait()
             except Empty:
                 return
-            if path is None:  # the last one, before it was asked for
+            if path is None:  # the thread ended early, because of an error
                 self._end()
             else:
                 yield path
@@ -113,12 +112,12 @@ class WriteBehind:
                 self._do(sink.finish)
 
     def _write_next(self) -> bool:
-        """Write the next frame and forget it; return whether there was one."""
+        """Write the next frame and drop it; return whether there was one."""
         steps = wait_for(self._frames, lambda: self._worker.is_stopping)
         if steps is None:
             return False
         for prepared in steps:
-            self._do(partial(_make, prepared))
+            self._do(partial(_run, prepared))
         return True
 
     def _do(self, step: Step) -> None:
@@ -135,6 +134,6 @@ class WriteBehind:
             self._files.put(None)
 
 
-def _make(prepared: Future[Step]) -> list[Path]:
-    """Wait for a step, and make it."""
+def _run(prepared: Future[Step]) -> list[Path]:
+    """Wait for a step and call it."""
     return prepared.result()()

@@ -1,4 +1,4 @@
-"""Masks as COCO's run lengths, object by object: `rle.json` in the form `youtube_vis`."""
+"""Write masks as COCO's run lengths, object by object: `rle.json` in the form `youtube_vis`."""
 
 from collections import defaultdict
 from functools import partial
@@ -13,15 +13,15 @@ from sam_video.writers.sink import Step, json_bytes
 
 
 class YouTubeVisWriter:
-    """Write every object's masks as one annotation over all frames, as YouTube-VIS has them.
+    """Write every object's masks as one annotation over all frames, as in YouTube-VIS.
 
-    An entry of `segmentations`, `bboxes` and `areas` belongs to each frame that was processed, and
-    is null where the object is not visible; one that is nowhere visible has no annotation. `score`
-    is the mean of the predicted IoU over the frames where it is visible. `file_names` are those
-    that `ffmpeg -i VIDEO -start_number 0 video/%05d.jpg` gives to the frames.
+    `segmentations`, `bboxes` and `areas` have one entry per processed frame, which is null if the
+    object is not visible; an object that is never visible has no annotation. `score` is the mean of
+    the predicted IoU over the frames that show the object. `file_names` are those that
+    `ffmpeg -i VIDEO -start_number 0 video/%05d.jpg` gives to the frames.
 
     The form is that of https://github.com/youtubevos/cocoapi, with `object_id` added to
-    annotations, and `frame_rate`, `frame_indices` and `timestamps` to the video.
+    annotations, and `frame_rate`, `frame_indices` and `timestamps` added to the video.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
@@ -33,7 +33,7 @@ class YouTubeVisWriter:
         self._spool = ObjectSpool()
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Encode one frame; the file is not complete before `finish`."""
+        """Encode one frame; `finish` completes the file."""
         index = masks.frame.index
         values = [f"video/{index:05d}.jpg", index, masks.frame.pts_seconds]
         visible = [item for item in masks.objects if item.mask.any()]
@@ -53,7 +53,7 @@ class YouTubeVisWriter:
         return []
 
     def finish(self) -> list[Path]:
-        """Put each object's masks together and return the file's path."""
+        """Write the file, object by object, and return its path."""
         with atomic_path(self._path) as path, path.open("wb") as file:
             file.write(b'{"videos": [{')
             self._write_video(file)
@@ -67,7 +67,7 @@ class YouTubeVisWriter:
         return [self._path]
 
     def close(self) -> None:
-        """Forget the frames."""
+        """Remove the spooled masks."""
         self._spool.close()
 
     def _write_video(self, file: IO[bytes]) -> None:
@@ -94,7 +94,7 @@ class YouTubeVisWriter:
 
 
 class _Mean:
-    """The mean of numbers that are not kept."""
+    """The running mean of numbers."""
 
     def __init__(self) -> None:
         self._sum = 0.0

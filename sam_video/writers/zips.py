@@ -1,4 +1,4 @@
-"""Masks and confidences as one image per object and frame, in a zip."""
+"""Write masks and confidences as one image per object and frame, in a zip."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -16,27 +16,27 @@ from sam_video.writers.stored_zip import StoredZip
 
 
 def mask_zip(folder: Path) -> "ObjectZipWriter":
-    """Write every object's mask on every frame, 0 or 255, in `masks.zip` of an existing folder."""
+    """Return the writer of every object's mask, 0 or 255, in `masks.zip` of an existing folder."""
     return ObjectZipWriter(folder / "masks.zip", _mask_image)
 
 
 def confidence_zip(folder: Path) -> "ObjectZipWriter":
-    """Write every object's probability, 0 to 255, in `confidences.zip` of an existing folder.
+    """Return the writer of every object's probability, 0 to 255, in `confidences.zip`.
 
-    The masks it is given have confidences.
+    The folder exists, and all masks have confidences.
     """
     return ObjectZipWriter(folder / "confidences.zip", _confidence_image)
 
 
 class ObjectZipWriter:
-    """Write `{frame_index}_{object_id}.png`, of one channel, for every object that is tracked.
+    """Write `{frame_index}_{object_id}.png`, of one channel, for every tracked object.
 
-    An object that is not visible on a frame has its image there too. What file systems do not take
-    in a name is replaced, as `FileNames` does it.
+    An object has an image also on frames where it is not visible. `FileNames` replaces characters
+    that file systems do not accept.
 
     Args:
         path: The zip; its folder exists.
-        image_of: What is drawn of an object: `(H, W)` uint8.
+        image_of: Returns the image of an object, `(H, W)` uint8.
     """
 
     def __init__(self, path: Path, image_of: Callable[[ObjectMask], npt.NDArray[np.uint8]]) -> None:
@@ -47,11 +47,11 @@ class ObjectZipWriter:
 
     @cached_property
     def _archive(self) -> StoredZip:
-        """The archive, begun with its first use."""
+        """The archive; it is begun on first use."""
         return StoredZip(self._output.file, self._path.parent)
 
     def prepare(self, masks: MaskFrame) -> Step:
-        """Encode the images of one frame; the zip is not complete before `finish`."""
+        """Encode the images of one frame; `finish` completes the zip."""
         images = {o.object_id: encode_picture(self._image_of(o), "png") for o in masks.objects}
         return partial(self._write, masks.frame.index, images)
 
@@ -68,9 +68,9 @@ class ObjectZipWriter:
         return [self._output.finish()]
 
     def close(self) -> None:
-        """Remove the zip if it is not complete."""
+        """Remove an incomplete zip."""
         try:
-            if "_archive" in vars(self):  # it was begun
+            if "_archive" in vars(self):  # it has been begun
                 self._archive.close()
         finally:
             self._output.close()
