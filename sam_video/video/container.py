@@ -24,18 +24,18 @@ DEMUXERS = (
     "h264,hevc,vvc,evc,h261,h263,mjpeg,mpjpeg,vc1,vc1test,dv,dirac,rm,swf,wtv,nsv,dhav,avs2,avs3,"
     "yuv4mpegpipe,cavsvideo,dnxhd,cine,cdxl,flic,roq,bink,smk,smjpeg,film_cpk,4xm"
 )
-"""FFmpeg's readers of containers that hold their own pictures, and do not name other files."""
+"""FFmpeg's demuxers for containers that hold their own pictures and do not refer to other files."""
 
 ENCRYPTED_TAGS = ("encv", "drmi")
-"""Of sample entries in MP4."""
+"""Tags of encrypted sample entries in MP4."""
 
 MAX_PADDING_PX = 256
-"""By which FFmpeg's buffers are wider and higher than pictures: edges, and what alignment takes."""
+"""Most columns and rows that FFmpeg adds to pictures in its buffers, for edges and alignment."""
 
 
 @contextmanager
 def open_stream(file: SourceFile) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file of any origin, by the readers of `DEMUXERS` alone, and its best video stream.
+    """Open an untrusted file, with `DEMUXERS` only, and its best video stream.
 
     Raises:
         VideoError: It cannot be opened, has no video stream, or its frames are too large.
@@ -52,7 +52,7 @@ def open_stream(file: SourceFile) -> Iterator[tuple[InputContainer, VideoStream]
             check_headroom(error)
             raise VideoError(f"{file.name} is {describe_unreadable(file)}") from None
         with container:
-            # PyAV asks for made-up time stamps, which are in the wrong order in AVI.
+            # PyAV lets FFmpeg generate missing time stamps, which are in the wrong order for AVI.
             container.flags &= ~cast(int, Flags.gen_pts.value)
             stream = _video_stream(file, container)
             stream.codec_context.options = {"max_pixels": str(_max_coded_pixels(stream))}
@@ -61,7 +61,7 @@ def open_stream(file: SourceFile) -> Iterator[tuple[InputContainer, VideoStream]
 
 def _video_stream(file: SourceFile, container: InputContainer) -> VideoStream:
     stream = container.streams.best("video")
-    # A cover picture makes no video of a song.
+    # The cover picture of a song is not a video.
     if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
         found = ", ".join(sorted({stream.type for stream in container.streams} - {"video"}))
         raise VideoError(f"{file.name} has no video stream ({found or 'nothing'} only)")
@@ -76,7 +76,7 @@ def _video_stream(file: SourceFile, container: InputContainer) -> VideoStream:
 
 
 def _max_coded_pixels(stream: VideoStream) -> int:
-    """Return the limit as FFmpeg counts, whose buffers are larger than what they hold."""
+    """Return the limit for FFmpeg, which counts the pixels of its padded buffers."""
     width, height = (size + MAX_PADDING_PX for size in (stream.width, stream.height))
     return max(MAX_FRAME_PIXELS.value, width * height)
 
@@ -84,15 +84,15 @@ def _max_coded_pixels(stream: VideoStream) -> int:
 def read_packets(
     container: InputContainer, stream: _StreamT
 ) -> "Iterator[Packet[_StreamT] | None]":
-    """Yield the stream's packets, the last of which empties the decoder: None in a broken file."""
+    """Yield the stream's packets; the last, which flushes the decoder, is None in a broken file."""
     while True:
         try:
             for packet in container.demux(stream):
                 report_progress()
                 yield packet
         except IndexError:
-            # PyAV trips over the first packet of a stream that begins in the middle of the file,
-            # and is prepared when asked anew.
+            # PyAV raises this once for a stream that begins in the middle of the file; the next
+            # call succeeds.
             continue
         except av.FFmpegError as error:
             check_headroom(error)
@@ -101,12 +101,12 @@ def read_packets(
 
 
 def is_encrypted(stream: VideoStream, packet: "Packet[VideoStream]") -> bool:
-    """Whether a stream cannot be decoded without a key, by one of its packets."""
+    """Return whether a stream needs a key, judged by its tags and one of its packets."""
     if "enc_key_id" in stream.metadata or stream.codec_context.codec_tag in ENCRYPTED_TAGS:
         return True
     return any(packet.has_sidedata(kind) for kind in ("encryption_info", "encryption_init_info"))
 
 
 def holds_picture(packet: "Packet[VideoStream] | None") -> bool:
-    """Whether a picture is expected of a packet, though another one may complete it."""
+    """Return whether a packet holds a picture; a later packet may complete its decoding."""
     return packet is not None and packet.size > 0 and not packet.is_discard

@@ -1,4 +1,4 @@
-"""The pictures of a video file, decoded with PyAV (FFmpeg), come what may."""
+"""Decode the pictures of a video file, also of a damaged one, with PyAV (FFmpeg)."""
 
 import logging
 import os
@@ -21,27 +21,27 @@ from sam_video.workers.watchdog import check_headroom
 logger = logging.getLogger(__name__)
 
 MAX_THREADS = 8
-"""Of the decoder; each holds a frame more in memory."""
+"""Most threads of the decoder; each holds one more picture in memory."""
 
 MAX_HELD = 8
-"""Pictures that are held back: encoders put fewer between a picture and what it refers to."""
+"""Most pictures that are held back; encoders put fewer between a picture and its references."""
 
 THREADS_BYTES = 256 * 2**20
-"""Of memory, for the frames that threads hold, and again for those held back: fewer large ones."""
+"""Memory for the pictures that threads hold, and the same again for pictures held back."""
 
 
 class DamageError(Exception):
-    """Something does not decode."""
+    """Some of the data does not decode."""
 
 
 class Decoder:
     """The best video stream of a file, as FFmpeg chooses it, decoded from the start or from a seek.
 
     Args:
-        file: Its suffix does not matter.
+        file: The file; its suffix is ignored.
 
     Raises:
-        VideoError: There is no video stream, it cannot be decoded or only with a key, or its frames
+        VideoError: There is no video stream, it cannot be decoded, it needs a key, or its frames
             are too large.
     """
 
@@ -49,7 +49,7 @@ class Decoder:
         self._file = file
         self._has_warned = False
         self.is_damaged = False
-        """Whether anything did not decode in a pass from the start."""
+        """Whether a pass from the start has found damage."""
         with open_stream(file) as (container, stream):
             num_pixels = stream.width * stream.height
             self._num_threads = _num_threads(num_pixels)
@@ -61,9 +61,9 @@ class Decoder:
     def pictures(self) -> Generator[av.VideoFrame, None, None]:
         """Yield every picture that decodes, in presentation order.
 
-        In damaged data FFmpeg's threads lose pictures, and make others of the rest than one thread
-        does. So from the first sign of damage on, and in all later passes, one thread decodes. A
-        few pictures are held back, as one may refer to a damaged one that is shown after it.
+        With damaged data, several FFmpeg threads lose pictures and decode others differently from
+        one thread. So one thread decodes after the first sign of damage, and in all later passes. A
+        few pictures are held back, since a picture may refer to a damaged one that is shown later.
         """
         if self._num_threads == 1:
             yield from self._decode(is_strict=False)
@@ -80,17 +80,18 @@ class Decoder:
     def pictures_from(
         self, key_pts: int, strict_from: int | None = None
     ) -> Generator[av.VideoFrame, None, None]:
-        """Yield pictures from the key frame at or before a time stamp, as far as a seek finds it.
+        """Seek to the key frame at a time stamp, and yield the pictures from there on.
 
-        The first may be of another place, or lack what they refer to: the caller must check.
+        The caller must check them: a seek may land elsewhere, and the first pictures may lack
+        their references.
 
         Args:
             key_pts: The time stamp of a key frame.
-            strict_from: If given, the first sign of damage in what is shown at this time stamp or
-                later is an error, and a few pictures are held back, as `pictures` does it.
+            strict_from: If given, the first sign of damage at this time stamp or later is an error,
+                and a few pictures are held back, as in `pictures`.
 
         Raises:
-            DamageError: There is such a sign.
+            DamageError: There is such damage.
             av.FFmpegError: The file cannot seek.
         """
         is_strict = strict_from is not None
@@ -117,7 +118,7 @@ class Decoder:
             stream.thread_type = "AUTO" if self._num_threads > 1 else "NONE"
             stream.thread_count = self._num_threads
             if key_pts is not None:
-                # The first packet may tell of the encoder what all pictures need: old x264's does.
+                # The first packet may hold data that all pictures need, as with old x264.
                 stream.decode(next(container.demux(stream)))
                 container.seek(key_pts, stream=stream)
             for packet in read_packets(container, stream):
@@ -136,7 +137,7 @@ class Decoder:
                     num_pictures += _is_shown_from(picture, strict_from)
                     yield picture
             self._file.check()
-        # PyAV drops what comes after an error while the decoder is emptied, and does not tell.
+        # PyAV silently drops pictures after an error while it flushes the decoder.
         if is_strict and num_pictures < num_packets:
             raise DamageError
 
@@ -151,12 +152,12 @@ def _num_threads(num_pixels: int) -> int:
 
 
 def _num_pictures(num_pixels: int) -> int:
-    """Return how many pictures of a size may be held."""
-    return THREADS_BYTES // max(1, 3 * num_pixels)  # as 4:2:0 of 10 bits
+    """Return the number of pictures of this size that may be held."""
+    return THREADS_BYTES // max(1, 3 * num_pixels)  # 3 bytes a pixel: 4:2:0 of 10 bits
 
 
 def _is_shown_from(item: "Packet[VideoStream] | av.VideoFrame", pts: int | None) -> bool:
-    """Whether a picture is shown at a time stamp or later, as far as it tells."""
+    """Return whether a picture is shown at `pts` or later; True if that is not known."""
     own = item.dts if item.pts is None else item.pts
     return pts is None or own is None or own >= pts
 
@@ -164,7 +165,7 @@ def _is_shown_from(item: "Packet[VideoStream] | av.VideoFrame", pts: int | None)
 def _decode_packet(
     stream: VideoStream, packet: "Packet[VideoStream] | None", pts: int | None
 ) -> tuple[list[av.VideoFrame], bool]:
-    """Return the pictures that a packet completes, and any sign of damage shown from `pts` on."""
+    """Return the pictures that a packet completes, and whether any is damaged from `pts` on."""
     matters = packet is None or _is_shown_from(packet, pts)
     try:
         pictures = stream.decode(packet)
@@ -181,9 +182,10 @@ def _decode_packet(
 
 
 def _set_pts(picture: av.VideoFrame, earlier: int | None, last: int | None) -> int | None:
-    """Give a picture the time stamp that it lacks, and return it.
+    """Set a picture's time stamp if it has none, and return the time stamp.
 
-    AVI has the order of decoding only, and not for the last pictures; those follow the two before.
+    AVI has decoding time stamps only, and none for the last pictures; theirs are extrapolated from
+    the two pictures before.
     """
     if picture.pts is None:
         picture.pts = picture.dts

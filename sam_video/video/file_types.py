@@ -1,4 +1,4 @@
-"""What a file is that cannot be read as a video, told from its first bytes, for error messages."""
+"""Tell by its first bytes what kind of file is not a video, for error messages."""
 
 from sam_video.video.source_file import SourceFile
 
@@ -22,10 +22,10 @@ HEAD_BYTES = 4096
 
 
 def describe_other(file: SourceFile) -> str | None:
-    """Say what a file is, as in "a zip archive", or return None if it may be a video.
+    """Return the kind of a file, such as "a zip archive", or None if it may be a video.
 
-    FFmpeg would find pictures in a zip archive and follow a playlist to other files; so this is
-    asked first.
+    This check comes first, because FFmpeg would find pictures in a zip archive and follow a
+    playlist to other files.
     """
     head = file.read_head(HEAD_BYTES)
     if not head:
@@ -40,14 +40,14 @@ def describe_other(file: SourceFile) -> str | None:
 
 
 def describe_unreadable(file: SourceFile) -> str:
-    """Say what a file is that may be a video but that FFmpeg cannot open."""
+    """Return the kind of a possible video that FFmpeg cannot open."""
     if file.read_head(HEAD_BYTES)[4:8] == b"ftyp":
         return "an MP4 file whose index (moov) is missing or damaged"
     return "of no known video or image format"
 
 
 def _is_text(head: bytes) -> bool:
-    if head.startswith(b"YUV4MPEG2"):  # a text header, and then raw pixels that may look like text
+    if head.startswith(b"YUV4MPEG2"):  # a text header, then raw pixels that may look like text
         return False
     if any(byte < 0x20 and byte not in b"\t\n\r\f\x1b" for byte in head):
         return False

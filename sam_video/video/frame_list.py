@@ -1,4 +1,4 @@
-"""A video from somewhere else than a file."""
+"""A video from images in memory."""
 
 from collections.abc import Generator, Iterable, Sequence
 from fractions import Fraction
@@ -10,15 +10,15 @@ from sam_video.types import Frame, RGBImage, VideoInfo
 
 
 class FrameList:
-    """A video given as a sequence of images, which may load them as they are asked for.
+    """A video from a sequence of images; the sequence may load each image on access.
 
     Args:
-        images: `(H, W, 3)` uint8 RGB, all of one size; at least one. Each is checked when it is
-            asked for.
+        images: `(H, W, 3)` uint8 RGB, all of one size; at least one. Each is checked on access.
         frame_rate: Frames per second, above 0.
 
     Raises:
-        VideoError: There is no image, one is not of that form or size, or the rate is not accepted.
+        VideoError: There is no image, an image has another form or size, or the rate is not
+            accepted.
     """
 
     def __init__(self, images: Sequence[RGBImage], frame_rate: Fraction = Fraction(24)) -> None:
@@ -33,11 +33,11 @@ class FrameList:
         return Frame(index, float(index / self.info.frame_rate), image)
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield every frame from number `start` on."""
+        """Yield every frame from index `start` on."""
         yield from map(self._frame, range(start, len(self._images)))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
-        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        """Yield the frames of these indices in increasing order, omitting those past the end."""
         yield from map(self._frame, sorted(i for i in set(indices) if i < len(self._images)))
 
     def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
@@ -45,12 +45,12 @@ class FrameList:
         yield from map(self._frame, range(last, first - 1, -1))
 
     def count_frames(self, limit: int) -> int:
-        """Return the number of frames, `limit` at most."""
+        """Return the number of frames, at most `limit`."""
         return min(limit, len(self._images))
 
 
 def _checked(index: int, image: RGBImage, hw: tuple[int, int] | None) -> RGBImage:
-    """Return an image of `hw` pixels, or of any size but none for None."""
+    """Return an image after checking its form, and its size if `hw` is given."""
     shape, dtype = np.shape(image), getattr(image, "dtype", type(image).__name__)
     expected = "height, width" if hw is None else f"{hw[0]}, {hw[1]}"
     is_sized = shape[:2] == hw if hw else min(shape[:2], default=0) > 0

@@ -1,4 +1,4 @@
-"""Where the frames of a video file are: what seeks are planned and checked by."""
+"""A map of the frames of a video file, to plan seeks and check their results."""
 
 import zlib
 from array import array
@@ -15,36 +15,36 @@ from sam_video.video.images import BLOCK_BYTES
 from sam_video.video.source_file import SourceFile
 
 NO_PTS = -(2**63)
-"""Stands for a missing time stamp, as in FFmpeg."""
+"""A missing time stamp, as in FFmpeg."""
 
 MIN_BLOCK = 64
-"""Frames that reading backward decodes at once where key frames are near each other."""
+"""Fewest frames that reading backward decodes at once, if key frames are near each other."""
 
 MAX_REORDERED, PACKETS_AHEAD = 64, 512
-"""Packets within which a frame is shown, where encoders take at most 16; and how many are read
-beyond those asked for, as the next question is often about them."""
+"""Longest distance, in packets, between decoding and showing a frame (encoders use at most 16); and
+packets read beyond the requested ones, since the next request is often for them."""
 
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-"""FFmpeg's names of those that state when each frame is shown."""
+"""FFmpeg's names of the containers that store the presentation time of each frame."""
 
 CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mjpeg", "prores", "dnxhd", "ffv1")
-"""FFmpeg's names of those in which a packet is a picture, or says that it is not shown."""
+"""FFmpeg's names of the codecs whose packets each hold one picture or are marked as not shown."""
 
 
 class FrameMap:
-    """The time stamps of successive frames, which of them are key frames, and their checksums.
+    """The time stamps and checksums of successive frames, and the indices of the key frames.
 
     Args:
-        picture_bytes: Of a decoded picture.
+        picture_bytes: Size of a decoded picture.
         first: Index of the first frame in the map.
     """
 
     def __init__(self, picture_bytes: int, first: int = 0) -> None:
         self.first = first
         self.is_complete = False
-        """Whether the video ends where the map does."""
+        """Whether the video ends at the end of the map."""
         self.has_checksums = True
-        """Whether it comes from decoding, and not from the packets of the container alone."""
+        """Whether the map comes from decoding; if not, it comes from the container's packets."""
         self._max_block = max(1, BLOCK_BYTES // picture_bytes)
         self._pts = array("q")
         self._checksums = array("L")
@@ -57,7 +57,7 @@ class FrameMap:
         return self.first + len(self._pts)
 
     def note(self, picture: av.VideoFrame) -> None:
-        """Add the next picture that decodes."""
+        """Add the next decoded picture."""
         pts = NO_PTS if picture.pts is None else picture.pts
         if pts == NO_PTS or (self._pts and pts <= self._pts[-1]):
             self._is_ordered = False
@@ -67,7 +67,7 @@ class FrameMap:
         self._checksums.append(_checksum(picture))
 
     def note_packets(self, pts: npt.NDArray[np.int64], key_pts: npt.NDArray[np.int64]) -> None:
-        """Fill an empty map from packets: rising time stamps, and those of key frames."""
+        """Fill an empty map from packets: increasing time stamps, and those of key frames."""
         self.has_checksums = False
         self._pts = array("q", pts.tobytes())
         self._keys = [int(key) for key in np.searchsorted(pts, key_pts)]
@@ -77,7 +77,7 @@ class FrameMap:
         return self._pts[index - self.first]
 
     def matches(self, index: int, picture: av.VideoFrame) -> bool:
-        """Whether a picture is frame `index` of the map: to the bit, if there are checksums."""
+        """Return whether a picture is frame `index` of the map, bit for bit if it has checksums."""
         if picture.pts != self.pts(index):
             return False
         if self.has_checksums:
@@ -89,10 +89,10 @@ class FrameMap:
         return place < len(self._keys) and self._keys[place] == index
 
     def block_start(self, end: int) -> int:
-        """Return where to begin the block that ends before `end`; it never decreases with `end`.
+        """Return the start of the block that ends before `end`; it never decreases with `end`.
 
-        At a key frame, as a block that begins elsewhere decodes in vain what is before it; and no
-        earlier than is worth opening the file for, as every picture held takes memory.
+        It is a key frame if possible, since other blocks must decode earlier frames in vain. It is
+        the latest one that gives `MIN_BLOCK` frames, since every picture in a block takes memory.
         """
         start = max(self.first, end - self._max_block)
         first, last = bisect_left(self._keys, start), bisect_left(self._keys, end) - 1
@@ -102,10 +102,10 @@ class FrameMap:
         return self._keys[max(first, place)]
 
     def keys_before(self, index: int) -> list[int]:
-        """Return the key frames from which to reach `index`, the most promising first.
+        """Return the key frames from which decoding reaches `index`, the best first.
 
-        The second is for files whose seeks land late, and for key frames that need what is before
-        them. There is none where time stamps do not tell frames apart; frame 0 needs no seek.
+        The second is for files whose seeks land late, and for key frames that need earlier frames.
+        The list is empty if time stamps are not in order; frame 0 is left out, as it needs no seek.
         """
         if not self._is_ordered:
             return []
@@ -114,9 +114,9 @@ class FrameMap:
 
 
 def map_packets(file: SourceFile, last: int, picture_bytes: int) -> FrameMap | None:
-    """Map a file as far as frame `last` without decoding it, or return None if that is a guess.
+    """Map a file up to frame `last` without decoding it, or return None if that is not reliable.
 
-    The map has every frame as long as all packets decode.
+    The map is right if all packets decode.
 
     Raises:
         VideoError: The file cannot be opened.
@@ -155,26 +155,26 @@ def _codec(stream: VideoStream) -> str:
 
 
 def _is_shown(packet: "Packet[VideoStream]", stream: VideoStream) -> bool:
-    """Whether the picture of a packet is shown, and not only referred to by others."""
+    """Return whether the picture of a packet is shown, and not only a reference for others."""
     codec = _codec(stream)
     if codec not in {"vp8", "vp9"}:
         return True
     data = memoryview(packet)
     if codec == "vp8":
         return bool(data[0] & 0x10)
-    # A superframe, which ends in a mark, holds a hidden picture and one that is shown.
+    # A superframe, which ends in a marker, holds a hidden picture and one that is shown.
     return bool(data[0] & 0x0A) or data[-1] & 0xE0 == 0xC0
 
 
 def _checksum(picture: av.VideoFrame) -> int:
-    """Return a checksum of the picture's first plane, which for most formats is its brightness."""
+    """Return a checksum of the picture's first plane, which is luma for most formats."""
     plane = picture.planes[0]
     bits = picture.format.components[0].bits
     if len(picture.planes) == 1:
         bits = picture.format.padded_bits_per_pixel
     num_bytes = plane.width * -(-bits // 8)
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-    # Sums of eight bytes at once take a tenth of the time of a CRC of all.
+    # Sums of eight bytes at once take a tenth of the time of a CRC of all bytes.
     words, rest = rows[:, : num_bytes // 8 * 8], rows[:, num_bytes // 8 * 8 : num_bytes]
     sums = np.add.reduce(words.view(np.uint64), axis=1)
     return zlib.crc32(rest.tobytes(), zlib.crc32(sums.data))

@@ -1,4 +1,4 @@
-"""What a video file says of its video stream, where that can be believed."""
+"""Read the header of a video file, and correct values that cannot be right."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,40 +15,40 @@ from sam_video.video.container import holds_picture, is_encrypted, read_packets
 from sam_video.video.rates import rate_of
 
 SLOWEST, FASTEST, USUAL_RATE = Fraction(1, 60), Fraction(1000), Fraction(25)
-"""Frames per second: what a header may say and be believed, and what is taken where none is."""
+"""Frames per second: the range that is accepted from a header, and the default."""
 
 UNUSUAL_RATE = Fraction(240)
-"""Frames per second above which a header is not believed without time stamps that agree."""
+"""Frames per second above which a header's rate is used only if the time stamps agree."""
 
 MAX_FACTOR = Fraction(2)
-"""By how much a header may give more frames per second than most time stamps do."""
+"""Largest ratio of the header's rate to that of most time stamps."""
 
 PEAK_QUANTILE, MIN_PEAK_FACTOR, MAX_PEAK_RATE = 0.1, Fraction(6, 5), Fraction(240)
-"""Which of the steps is a short one; how much faster than the average they must be to be no
-disorder of time stamps; and frames per second that are enough for all."""
+"""The quantile of the steps that gives the peak rate; the smallest ratio of this to the average
+rate, since a smaller one is disorder of time stamps; and the largest peak rate."""
 
 PROBED_PACKETS, PROBED_BYTES = 300, 2**24
-"""What is read of a file to learn the steps between its frames."""
+"""Packets and bytes of a file that are read to measure the steps between its frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of its video stream."""
+    """The header's facts about the video stream."""
 
     frame_rate: Fraction
-    """Average frames per second, or the usual rate where the file says nothing credible."""
+    """Average frames per second, or the usual rate if the file has no credible one."""
     peak_rate: Fraction
-    """Frames per second where frames are closest to each other, as far as the start shows it."""
+    """Frames per second where frames are closest in time, judged by the start of the file."""
     num_frames: int | None
-    """As the file says, or None; counted where it would be more than a request may process."""
+    """As in the header, or None; counted if it exceeds the limits on a request."""
     pixel_aspect: Fraction
     """Width of a pixel divided by its height, before rotation."""
     is_encrypted: bool
-    """Whether it takes a key to decode it."""
+    """Whether decoding needs a key."""
 
 
 def read_header(container: InputContainer, stream: VideoStream) -> Header:
-    """Read the header of a file that has just been opened, and some packets, or all of them."""
+    """Read the header of a newly opened file and its first packets, or all if they are counted."""
     packets = read_packets(container, stream)
     first = next(packets, None)
     has_key = first is not None and is_encrypted(stream, first)
@@ -57,8 +57,8 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
     frame_rate = _frame_rate(stream, steps)
     num_frames = stream.frames or None
     expected = num_frames or (container.duration or 0) * frame_rate / av.time_base
-    # For a number that may be refused nobody's word is taken: the packets are counted, which takes
-    # seconds where decoding takes hours.
+    # A request may be refused for this number, so it must be right: counting packets takes seconds,
+    # while decoding takes hours.
     if expected > MAX_FRAMES.value or expected > MAX_SECONDS.value * frame_rate:
         counted = sum(map(holds_picture, packets))
         num_frames = (sum(is_picture for _, is_picture in probed) + counted) or None
@@ -70,7 +70,7 @@ def read_header(container: InputContainer, stream: VideoStream) -> Header:
 def _probed(
     packets: "Iterator[Packet[VideoStream] | None]",
 ) -> Iterator[tuple[int | None, bool]]:
-    """Yield the time stamps of the first packets, and whether they hold pictures."""
+    """Yield for each of the first packets its time stamp and whether it holds a picture."""
     num_packets = num_bytes = 0
     while num_packets < PROBED_PACKETS and num_bytes < PROBED_BYTES:
         packet = next(packets, None)
@@ -81,7 +81,7 @@ def _probed(
 
 
 def _steps(probed: list[tuple[int | None, bool]], stream: VideoStream) -> list[float]:
-    """Return the seconds between frames; none where there are no time stamps."""
+    """Return the seconds between frames; empty without time stamps."""
     stamps = sorted({pts for pts, is_picture in probed if is_picture and pts is not None})
     return [float((after - before) * _tick(stream)) for before, after in pairwise(stamps)]
 

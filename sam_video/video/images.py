@@ -1,4 +1,4 @@
-"""Still and animated images as frames, read with Pillow."""
+"""Read still and animated images as frames, with Pillow."""
 
 import logging
 import warnings
@@ -28,28 +28,28 @@ from sam_video.workers.watchdog import check_headroom, report_progress
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 256 * 2**20
-"""Memory for the frames that reading backward holds at once."""
+"""Memory for the frames of one block when reading backward."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000")
 _READERS = (AvifImagePlugin, Jpeg2KImagePlugin, TiffImagePlugin, WebPImagePlugin)
-"""Imported here, as Pillow would import the readers of all its formats to find these."""
+"""Imported here, since otherwise Pillow would import the readers of all its formats."""
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 
 STRIP_PIXELS = 2**21
-"""How much of a picture is converted at once."""
+"""Most pixels of a picture that are converted at once."""
 
 STILL_RATE = Fraction(25)
-"""Frames per second of an image that has no time, as FFmpeg has it."""
+"""Frames per second of a still image, as in FFmpeg."""
 
 PROBED_PICTURES, PROBED_PIXELS = 300, 2**27
-"""Of an animation, read to learn its rate; most have fewer. Two pictures are read in any case."""
+"""Limits on an animation's part that is read to learn its rate; at least two pictures are read."""
 
-# What is large is judged here, by `MAX_FRAME_PIXELS`; a filter of the caller's own comes first.
+# `MAX_FRAME_PIXELS` limits the size instead; the caller's own filters take precedence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 
 
 def open_image(file: SourceFile) -> "ImageSource | None":
-    """Open a file of a format that Pillow reads, or return None for any other.
+    """Open a file of a format in `FORMATS`, or return None for any other.
 
     Raises:
         VideoError: The image is damaged or too large.
@@ -71,7 +71,7 @@ def open_image(file: SourceFile) -> "ImageSource | None":
 
 
 def _let_pillow_read(num_pixels: int) -> None:
-    """Raise Pillow's own limit, which holds for the whole process, where ours is above it."""
+    """Raise Pillow's limit, which is one for the whole process, to at least `num_pixels`."""
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, num_pixels)
 
@@ -79,11 +79,11 @@ def _let_pillow_read(num_pixels: int) -> None:
 class ImageSource:
     """A still image, or an animated GIF, WebP, PNG or AVIF, as a `FrameSource`.
 
-    EXIF orientation is applied to still images. Transparent pixels are shown on white, as browsers
-    show them. Of a file with several pages, such as TIFF, the first is the image.
+    EXIF orientation is applied to still images. Transparent pixels are shown on white, as in
+    browsers. A file with several pages, such as TIFF, gives its first page.
 
     Raises:
-        VideoError: Nothing of the image can be decoded.
+        VideoError: The first picture cannot be decoded.
     """
 
     def __init__(self, file: SourceFile) -> None:
@@ -108,7 +108,7 @@ class ImageSource:
         )
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield every frame from number `start` to the last that decodes."""
+        """Yield every frame from index `start` to the last that decodes."""
         elapsed_ms = Fraction()
         for index, (duration_ms, picture) in enumerate(self._decode()):
             if index >= start:
@@ -116,14 +116,14 @@ class ImageSource:
             elapsed_ms += duration_ms
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
-        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        """Yield the frames of these indices in increasing order, omitting those past the end."""
         wanted = {index for index in indices if index >= 0}
         for frame in islice(self.frames(), max(wanted, default=-1) + 1):
             if frame.index in wanted:
                 yield frame
 
     def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
-        """Yield frames `last`, `last - 1`, …, `first`, decoding anew for every `BLOCK_BYTES`."""
+        """Yield frames `last`, `last - 1`, …, `first`; every block of `BLOCK_BYTES` is one pass."""
         block_size = max(1, BLOCK_BYTES // (3 * self.info.width * self.info.height))
         end = self.count_frames(last + 1)
         while end > first:
@@ -134,22 +134,22 @@ class ImageSource:
             end = start
 
     def count_frames(self, limit: int) -> int:
-        """Decode up to `limit` frames and return how many there are."""
+        """Decode at most `limit` frames and return their number."""
         return sum(1 for _ in islice(self._decode(), max(0, limit)))
 
     def counts(self, limit: int, *, decodes_all: bool = True) -> Generator[int, None, None]:
-        """Yield what `count_frames` returns; all frames are decoded in any case."""
+        """Yield the result of `count_frames`, which always decodes the frames."""
         yield self.count_frames(limit)
 
     def _decode(self) -> Generator[tuple[Fraction, RGBImage], None, None]:
-        """Yield each picture and how long it is shown, in milliseconds."""
+        """Yield the duration in milliseconds and the image of each picture."""
         with self._file.open() as opened, _open(self._file, opened) as image:
             first_shape: tuple[int, ...] = ()
             for index in count():
                 try:
                     picture = _read_picture(image, index)
                     first_shape = first_shape or picture.shape
-                    if picture.shape != first_shape:  # Pillow lets a GIF grow; browsers do not
+                    if picture.shape != first_shape:  # Pillow enlarges a GIF; browsers crop it
                         picture = _cropped(picture, first_shape)
                 except Exception as error:  # as in _open
                     if not isinstance(error, EOFError):
@@ -163,7 +163,7 @@ class ImageSource:
                     return
 
     def _stop(self, index: int, error: Exception) -> None:
-        """Accept the end of an animation, or a damaged picture after good ones."""
+        """Accept the end of an animation or a damaged picture; raise if no picture decoded."""
         if index == 0:
             raise VideoError(_damage(self._file, error)) from None
         if not isinstance(error, EOFError) and not self._has_warned:
@@ -176,7 +176,7 @@ def _open(file: SourceFile, opened: OpenFile) -> Image.Image:
         return Image.open(opened, formats=FORMATS)
     except (UnidentifiedImageError, Image.DecompressionBombError):
         raise
-    except Exception as error:  # Pillow's readers raise whatever damaged data trips them over
+    except Exception as error:  # Pillow's readers raise many kinds of errors for damaged data
         check_headroom(error)
         raise VideoError(_damage(file, error)) from None
 
@@ -186,10 +186,10 @@ def _is_animation(image: Image.Image) -> bool:
 
 
 def _read_picture(image: Image.Image, index: int) -> RGBImage:
-    """Decode a picture of the file; an index past the last raises EOFError."""
+    """Decode a picture of the file; an index past the end raises EOFError."""
     if not _is_animation(image):
         return _to_rgb(ImageOps.exif_transpose(image))
-    # An APNG may begin with a picture for programs that do not animate; it is no frame.
+    # An APNG may begin with a picture for programs without animation; it is not a frame.
     image.seek(index + 1 if image.info.get("default_image") else index)
     return _to_rgb(image)
 
@@ -203,7 +203,7 @@ def _cropped(picture: RGBImage, shape: tuple[int, ...]) -> RGBImage:
 
 
 def _to_rgb(image: Image.Image) -> RGBImage:
-    if image.width * image.height > MAX_FRAME_PIXELS.value:  # a GIF may grow
+    if image.width * image.height > MAX_FRAME_PIXELS.value:  # later pictures of a GIF may be larger
         raise ValueError(f"a picture of {image.width}x{image.height} pixels")
     image.load()
     if image.mode.startswith("I;16"):
@@ -212,7 +212,7 @@ def _to_rgb(image: Image.Image) -> RGBImage:
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are of 32 bits, where 8 or 16 are read")
     picture = np.empty((image.height, image.width, 3), np.uint8)
-    # In strips, as Pillow copies what it converts and what it hands over, each time the whole.
+    # In strips, because Pillow copies the whole image for conversion and again for NumPy.
     height = max(1, STRIP_PIXELS // image.width)
     for top in range(0, image.height, height):
         strip = image.crop((0, top, image.width, min(image.height, top + height)))
@@ -221,7 +221,7 @@ def _to_rgb(image: Image.Image) -> RGBImage:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Return an image as browsers show it, in RGB."""
+    """Return an image in RGB, transparent pixels on white as in browsers."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -229,7 +229,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _duration_ms(image: Image.Image) -> Fraction:
-    """Return how long the current picture is shown; browsers and FFmpeg take next to 0 for 100."""
+    """Return the picture's duration; 10 ms or less counts as 100, as in browsers and FFmpeg."""
     duration_ms = Fraction(image.info.get("duration") or 0).limit_denominator(1000)
     return duration_ms if duration_ms > 10 else Fraction(100)
 

@@ -1,4 +1,4 @@
-"""The pictures of a video file from any frame on, without decoding all that is before it."""
+"""Read the pictures of a video file from any frame on, without decoding all earlier ones."""
 
 import logging
 import time
@@ -18,29 +18,29 @@ from sam_video.workers.watchdog import check_headroom
 logger = logging.getLogger(__name__)
 
 NEAR_PIXELS = 2**30
-"""What is decoded from the start at once: about a second, or two."""
+"""Pixels up to which frames are decoded from the start: a second or two of decoding."""
 
 PIXELS_PER_PICTURE = 2**15
-"""How many pixels decode in the time that every picture takes, however small."""
+"""The constant cost of decoding a picture, as a number of pixels."""
 
 NUM_CHECKED = 32
-"""Frames at the start by which it is seen whether packets tell of frames."""
+"""Frames at the start that are compared with a map made from packets."""
 
 SECONDS_PER_REPORT = 5.0
-"""How often a long search says how far it is."""
+"""Seconds between progress messages of a long search."""
 
 
 class _LostError(Exception):
-    """A seek has led to other pictures than those looked for."""
+    """A seek has found other pictures than the expected ones."""
 
 
 class PictureReader:
-    """Reads the pictures that decoding a file from its start gives, the same to the bit.
+    """Reads pictures by seeking, bit for bit the same as decoding the file from its start.
 
-    A map of the frames, made as far as it is needed, tells which key frame to seek to. Near the
-    start, or where time stamps tell too little, it is made by decoding. Otherwise the container's
-    packets tell it, and each seek is checked; a file that is damaged where nothing has decoded it
-    may then have other numbers than decoding all of it gives.
+    A map of the frames, extended on demand, gives the key frame to seek to. Near the start, or if
+    time stamps are not reliable, decoding makes the map. Otherwise the container's packets make it,
+    and each seek is checked; then frame indices may be wrong after damage in a part of the file
+    that was not decoded.
 
     Args:
         file: The file.
@@ -66,7 +66,7 @@ class PictureReader:
             yield from islice(self._decoder.pictures(), start, None)
 
     def at(self, indices: Iterable[int]) -> Generator[tuple[int, av.VideoFrame], None, None]:
-        """Yield frames in increasing order, with their indices, leaving out those past the end."""
+        """Yield frames in increasing order, with their indices, omitting those past the end."""
         wanted = deque(sorted({index for index in indices if index >= 0}))
         while wanted:
             start = wanted[0]
@@ -76,7 +76,7 @@ class PictureReader:
                         yield wanted.popleft(), picture
                         if not wanted or self._has_key_between(index + MIN_BLOCK, wanted[0]):
                             break
-            if wanted and wanted[0] == start:  # it is past the end
+            if wanted and wanted[0] == start:  # the index is past the end
                 return
 
     def backward(
@@ -84,8 +84,8 @@ class PictureReader:
     ) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Yield the frames `last`, `last - 1`, …, `first`, with their indices.
 
-        Blocks of bounded size are decoded, the last block first, each from a key frame on where its
-        size allows. For that all of them are decoded once before, if they are not yet.
+        Blocks of bounded size are decoded, the last block first, each from a key frame if its size
+        allows. Before that, frames that were not decoded yet are decoded once, for the map.
         """
         if last < first:
             return
@@ -101,11 +101,11 @@ class PictureReader:
                 yield end, block.pop()
 
     def counts(self, limit: int, *, decodes_all: bool = False) -> Generator[int, None, None]:
-        """Yield how many frames there are, up to `limit`; before that, now and then, how far it is.
+        """Yield the number of frames, at most `limit`; before that, now and then, the count so far.
 
         Args:
-            limit: Where to stop.
-            decodes_all: Do not take the container's word for anything.
+            limit: The count to stop at.
+            decodes_all: Decode all frames, and do not rely on the container's packets.
         """
         if decodes_all:
             self._trusts_packets = False
@@ -119,7 +119,7 @@ class PictureReader:
         return index * self._picture_cost > NEAR_PIXELS
 
     def _has_key_between(self, index: int, wanted: int) -> bool:
-        """Whether a seek is the shorter way to a frame."""
+        """Return whether a seek to `wanted` can start after `index`, and so is the shorter way."""
         if wanted >= self._map.stop or self._decoder.is_damaged:
             return False
         return max(self._map.keys_before(wanted), default=0) > index
@@ -129,7 +129,7 @@ class PictureReader:
             pass
 
     def _reaching(self, index: int) -> Generator[int, None, None]:
-        """Extend the map as far as a frame, or to the end; yield now and then how far it is."""
+        """Extend the map up to a frame or the end; yield the count so far now and then."""
         if index < self._map.stop or self._map.is_complete:
             return
         if self._is_far(index) and self._trusts_packets and not self._decoder.is_damaged:
@@ -143,7 +143,7 @@ class PictureReader:
         yield from self._noting(self._map, index + 1)
 
     def _noting(self, known: FrameMap, stop: int) -> Generator[int, None, None]:
-        """Decode on from where a map ends, up to frame `stop`; yield now and then how far it is."""
+        """Extend a map by decoding, up to frame `stop`; yield the count so far now and then."""
         start = known.stop
         pictures = self._forward(known, start - 1) if start else self._decoder.pictures()
         reported = time.monotonic()
@@ -157,7 +157,7 @@ class PictureReader:
         known.is_complete = known.stop < stop
 
     def _is_true(self, found: FrameMap, index: int) -> bool:
-        """Whether a map has the first frames, a frame that is looked for, and the end if it is."""
+        """Return whether decoding confirms a map: at the start, at `index` and at its known end."""
         with closing(self._decoder.pictures()) as pictures:
             stop = min(NUM_CHECKED, found.stop)
             first = enumerate(islice(pictures, stop))
@@ -167,7 +167,7 @@ class PictureReader:
         return all(self._lands(found, place) for place in places)
 
     def _lands(self, found: FrameMap, index: int) -> bool:
-        """Whether a seek reaches a frame, and the end of the video if it is the last one."""
+        """Return whether a seek reaches a frame, and the video's end after it if it is the last."""
         is_last = found.is_complete and index == found.stop - 1
         for key in found.keys_before(index):
             try:
@@ -179,7 +179,7 @@ class PictureReader:
         return False
 
     def _forward(self, known: FrameMap, start: int) -> Generator[av.VideoFrame, None, None]:
-        """Yield the pictures from a frame of a map on, by a seek as far as it gives them right."""
+        """Yield the pictures from a frame of a map on, by seeking as long as they match the map."""
         index = start
         if not self._decoder.is_damaged:
             for key in known.keys_before(start):
@@ -201,11 +201,11 @@ class PictureReader:
         """Yield the pictures from frame `start` on that follow a seek to a key frame.
 
         Raises:
-            _LostError: They are not those of the map.
+            _LostError: They do not match the map.
             DamageError: They are damaged.
             av.FFmpegError: The file cannot seek.
         """
-        # Where there is nothing but time stamps to go by, the key frame must be there too.
+        # Without checksums, the key frame must match too.
         first = index = start if known.has_checksums else key
         first_pts = known.pts(first)
         with closing(self._decoder.pictures_from(known.pts(key), first_pts)) as pictures:
@@ -244,7 +244,7 @@ class PictureReader:
         return block
 
     def _seek_block(self, known: FrameMap, key: int, start: int, end: int) -> deque[av.VideoFrame]:
-        """Decode as many pictures from `start` up to `end` as a seek to frame `key` gives right."""
+        """Seek to frame `key` and decode from `start` up to `end` while pictures match the map."""
         block: deque[av.VideoFrame] = deque()
         try:
             with closing(self._decoder.pictures_from(known.pts(key))) as pictures:

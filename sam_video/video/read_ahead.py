@@ -1,4 +1,4 @@
-"""Decode frames while the ones before them are tracked."""
+"""Decode frames while earlier ones are tracked."""
 
 from collections.abc import Generator, Iterable
 from typing import Self
@@ -9,14 +9,14 @@ from sam_video.workers.ahead import ahead
 
 
 class ReadAhead:
-    """A video whose readers run ahead in threads; otherwise the video itself.
+    """Wraps a video; its readers decode ahead in threads.
 
-    A context manager: leaving it ends the threads of readers that are not closed yet. Counting
-    frames is done by the caller's own thread.
+    A context manager; leaving it ends the threads of readers that are still open. The caller's own
+    thread counts frames.
 
     Args:
         source: The video; each of its frames has an image of its own.
-        size: How many frames a reader may be ahead, at least 1.
+        size: Most frames that a reader may be ahead, at least 1.
     """
 
     def __init__(self, source: FrameSource, size: int) -> None:
@@ -33,11 +33,11 @@ class ReadAhead:
 
     @property
     def info(self) -> VideoInfo:
-        """The source's own."""
+        """The source's info."""
         return self._source.info
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield the source's frames from number `start` on."""
+        """Yield the source's frames from index `start` on."""
         return self._ahead(self._source.frames(start))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:

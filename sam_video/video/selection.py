@@ -1,4 +1,4 @@
-"""The frames of a video that a prediction processes."""
+"""Select the frames of a video that a prediction processes."""
 
 import logging
 from bisect import bisect_left, bisect_right
@@ -14,25 +14,26 @@ from sam_video.types import Frame, FrameSource, MaskFrame, ObjectPrompt, VideoIn
 logger = logging.getLogger(__name__)
 
 ENDLESS = 10**15
-"""Stands for the end of a video whose length is not known; more frames than any video has."""
+"""The end of a video of unknown length; no video has so many frames."""
 
 
 class FrameSelection:
     """Some frames of a video, as a `FrameSource` of their own, numbered 0, 1, 2, …
 
-    A tracker that reads a selection sees neighbouring frames, whatever lies between them in the
-    source. `renumbered` and `original` translate what goes in and what comes out. Prompted frames
-    outside the bounds have numbers, and `frames_at` gives them; the other readers pass them by.
+    A tracker that reads a selection sees them as neighbouring frames. "Number" is a frame's place
+    in the selection, "index" its place in the source; `renumbered` and `original` translate between
+    them. Prompted frames outside the bounds have numbers and `frames_at` yields them; the other
+    readers skip them.
 
     Args:
         source: The whole video.
-        regular: Indices of frames to process; it may go on past the end.
-        prompted: Indices of frames to process besides, which the source has.
-        bounds: Indices that may come out; by default all.
+        regular: Indices of frames to process; it may extend past the end.
+        prompted: Indices of further frames to process; the source must have them.
+        bounds: Indices of frames to output; by default all.
 
     Raises:
-        RequestError: More frames or a longer time are selected than a request may process. Where
-            the source does not say how long it is, reading says so when it gets there.
+        RequestError: The selection exceeds the limits on frames or time. If the source's length is
+            not known, the readers raise this when they exceed a limit.
     """
 
     def __init__(
@@ -59,18 +60,18 @@ class FrameSelection:
         self.info: VideoInfo = replace(source.info, num_frames=selected)
 
     def _num_selected(self, num_frames: int) -> int:
-        """Count what comes out of a source of so many frames."""
+        """Return the number of output frames if the source has `num_frames`."""
         return max(0, self._place(min(num_frames, self._stop)) - self._num_before)
 
     def _check_length(self, num_frames: int) -> None:
-        """Refuse a source of so many frames, or more, if too many of them are selected."""
+        """Refuse a source of `num_frames` or more, if the selection exceeds the limits."""
         num_selected = self._num_selected(num_frames)
         if num_selected > MAX_FRAMES.value:
             raise RequestError(
                 f"the video has {num_selected} frames or more to process; expected at most"
                 f" {MAX_FRAMES}, of which end_frame and frame_interval make fewer"
             )
-        # By the rate and not by time stamps: those of a good file may jump, by years.
+        # By the rate, because time stamps of a good file may jump by years.
         seconds = (min(num_frames, self._regular.stop) - self._regular.start) / self._rate
         if seconds > MAX_SECONDS.value:
             raise RequestError(
@@ -79,20 +80,20 @@ class FrameSelection:
             )
 
     def _place(self, index: int) -> int:
-        """Count the selected frames before an index of the source."""
+        """Return the number of selected frames before an index of the source."""
         regular = self._regular
         before = len(regular[: max(0, -(-(index - regular.start) // regular.step))])
         return before + bisect_left(self._extra, index)
 
     def _index(self, place: int) -> int:
-        """Return the source's index of a selected frame; past the last one, where to stop."""
+        """Return the source's index of a selected frame, or the end for a number past the last."""
         return bisect_right(range(self._end), place, key=lambda index: self._place(index + 1))
 
     def _holds(self, index: int) -> bool:
         return self._place(index + 1) > self._place(index)
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield the frames from number `start` on, and decode no further than the last."""
+        """Yield the frames from number `start` on; decode nothing after the last one."""
         place = max(start, self._num_before)
         first = self._index(place)
         with closing(self._between(first)) as frames:
@@ -102,7 +103,7 @@ class FrameSelection:
                 yield replace(frame, index=number)
 
     def _between(self, first: int) -> Generator[Frame, None, None]:
-        """Yield the source's frames from one on, or as few of them as need be."""
+        """Yield the source's frames from `first` on; only prompted ones if none are regular."""
         if not self._regular:
             yield from self._source.frames_at(index for index in self._extra if index >= first)
             return
@@ -110,14 +111,14 @@ class FrameSelection:
             yield from islice(frames, max(0, self._stop - first))
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
-        """Yield the selected frames with these numbers in increasing order, as far as they are."""
+        """Yield the frames with these numbers in increasing order, omitting those past the end."""
         wanted = [self._index(place) for place in indices if place >= 0]
         with closing(self._source.frames_at(i for i in wanted if i < self._end)) as frames:
             for frame in frames:
                 yield replace(frame, index=self._place(frame.index))
 
     def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
-        """Yield the frames number `last`, `last - 1`, …, `first`."""
+        """Yield the frames with the numbers `last`, `last - 1`, …, `first`."""
         if last < first:
             return
         end = min(self._index(last), self._stop - 1)
@@ -128,21 +129,21 @@ class FrameSelection:
                     yield replace(frame, index=self._place(frame.index))
 
     def count_frames(self, limit: int) -> int:
-        """Return how many numbers there are, up to `limit`, those outside the bounds included."""
+        """Return the number of selected frames, at most `limit`, also those outside the bounds."""
         if limit <= 0:
             return 0
         last = min(self._index(limit - 1), self._end - 1)
         return self._place(self._source.count_frames(last + 1))
 
     def count_backward(self, place: int) -> int:
-        """Return how many frames `frames_backward` gives before a number."""
+        """Return the number of frames that `frames_backward` yields before a number."""
         return max(0, min(place, self._place(self._stop)) - self._num_before)
 
     def renumbered(self, prompts: Sequence[ObjectPrompt]) -> list[ObjectPrompt]:
-        """Return prompts on frames of the source as prompts on this selection, which has them.
+        """Return prompts on selected frames, with the frames' numbers instead of their indices.
 
-        Negative clicks correct tracked masks. Outside the bounds nothing is tracked: such clicks
-        have no effect, and one warning is logged.
+        Negative clicks correct tracked masks. Nothing is tracked outside the bounds, so such clicks
+        have no effect there; one warning is logged.
         """
         bounds = range(self._start, self._stop)
         vain = [p for p in prompts if not p.is_positive and p.frame_index not in bounds]
@@ -160,7 +161,7 @@ class FrameSelection:
         return replace(masks, frame=replace(masks.frame, index=self._index(masks.frame.index)))
 
     def is_nth(self, index: int, interval: int) -> bool:
-        """Whether a frame is one of every `interval` regular ones, or here because of a prompt."""
+        """Return whether a frame is an Nth regular one, N being `interval`, or only prompted."""
         return index not in self._regular or self._regular.index(index) % interval == 0
 
 
@@ -172,24 +173,24 @@ def select_frames(
     end_frame: int = -1,
     frame_interval: int = 1,
 ) -> FrameSelection:
-    """Select every Nth frame from the first to the last one asked for, and the prompted ones.
+    """Select every Nth frame from `start_frame` to `end_frame`, and the prompted frames.
 
-    Prompted frames outside are there to inform a tracker alone.
+    The tracker gets prompted frames outside this range, but they are not output.
 
     Args:
-        source: The video; of a still image its one frame is selected.
-        prompted: Indices of prompted frames, which may lie outside.
-        start_frame: Of the source; -1 is its first.
-        end_frame: Of the source, inclusive; -1 is its last.
-        frame_interval: Distance of the frames.
+        source: The video; a still image always gives its one frame.
+        prompted: Indices of prompted frames, which may be outside the range.
+        start_frame: Index in the source; -1 is the first frame.
+        end_frame: Index in the source, inclusive; -1 is the last frame.
+        frame_interval: N.
 
     Raises:
-        RequestError: The video ends before `start_frame`, or too much of it is selected.
+        RequestError: The video ends before `start_frame`, or the selection exceeds the limits.
     """
     if source.info.is_still:
         return FrameSelection(source, range(1))
     start = min(max(0, start_frame), ENDLESS)
-    # There is a first frame in any case.
+    # Every video has a first frame.
     if start > 0 and (num_frames := source.count_frames(start + 1)) <= start:
         raise RequestError(
             f"start_frame is {start_frame}; expected a frame from 0 to {num_frames - 1}"

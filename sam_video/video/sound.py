@@ -1,4 +1,4 @@
-"""The sound of a video file, as it is heard in some spans of its time."""
+"""Read the sound of a video file in some spans of its time."""
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
@@ -22,28 +22,28 @@ from sam_video.workers.watchdog import check_headroom
 logger = logging.getLogger(__name__)
 
 TOLERANCE = SAMPLE_RATE // 50
-"""How many samples a sound may be off its time before it is put right, which can be heard."""
+"""Samples that sound may be off its time before it is moved, since a move can be heard."""
 
 PREROLL_SECONDS = 1.0
-"""Of sound that is decoded ahead of what is heard, as codecs need a while to settle."""
+"""Seconds of sound that are decoded before the first span, since codecs need time to settle."""
 
 MIN_RATE, MAX_RATE, MAX_SAMPLES = 4000, 768_000, 2**20
-"""Samples per second and per frame of a source: what is used, so that memory stays bounded."""
+"""Accepted samples per second, and most samples per frame, of a source; this limits memory."""
 
 MAX_SILENT_SPANS = 16
-"""How many spans may have no sound at all and still be followed by one that has."""
+"""Most spans, from the last heard one on, that are searched for that of a block of sound."""
 
 
 def read_sound(source: Path | SourceFile, spans: Sequence[Span]) -> Generator[Samples, None, None]:
-    """Yield the sound that a file has in some spans of time, in blocks of about a second.
+    """Yield the sound of a file in some spans of time, in blocks of about a second.
 
-    It is the best audio stream, with silence where a part of it is missing. Of a damaged one, what
-    decodes is used, and one warning is logged; where there is none, nothing is yielded. A file that
-    is not there any more, or has changed, has none, which is a warning too.
+    It is the best audio stream; missing parts are silent. A damaged stream gives the parts that
+    decode, and one warning is logged. A file without sound yields nothing. A file that was removed
+    or changed counts as one without sound, and a warning is logged.
 
     Args:
-        source: A video or an image from anywhere.
-        spans: Which stretches of the source are shown, and when.
+        source: A video or an image; it may be untrusted.
+        spans: Stretches of the source, and their times in the output video.
     """
     waiting: list[Samples] = []
     file = source if isinstance(source, SourceFile) else SourceFile(source)
@@ -57,7 +57,7 @@ def read_sound(source: Path | SourceFile, spans: Sequence[Span]) -> Generator[Sa
 
 
 def _soundtrack(file: SourceFile, spans: Sequence[Span]) -> Generator[Samples, None, None]:
-    """Yield the sound of the spans from time 0 on, with silence where a part of it is missing."""
+    """Yield the sound of the spans from time 0 on, with silence for missing parts."""
     written = current = 0
     start_seconds = min(span.source_start for span in spans) - PREROLL_SECONDS
     for seconds, samples in _read_sound(file, start_seconds):
@@ -71,7 +71,7 @@ def _soundtrack(file: SourceFile, spans: Sequence[Span]) -> Generator[Samples, N
 
 
 def _place(seconds: float, samples: Samples, span: Span, written: int) -> tuple[int, Samples]:
-    """Return what is new of samples that the source has at a time, and its place in the sound."""
+    """Cut a block of the source's samples to a span and to new ones; return its output position."""
     start, end = round(span.start * SAMPLE_RATE), round(span.end * SAMPLE_RATE)
     position = start + round((seconds - span.source_start) * SAMPLE_RATE)
     if abs(position - written) <= TOLERANCE:
@@ -88,11 +88,11 @@ def _silence(num_samples: int) -> Iterator[Samples]:
 def _read_sound(
     file: SourceFile, start_seconds: float
 ) -> Generator[tuple[float, Samples], None, None]:
-    """Yield the samples of a file's best audio stream, and their times in its own time line.
+    """Yield the samples of a file's best audio stream, with their times in its own timeline.
 
     Args:
-        file: A video or an image; one that has no sound yields nothing.
-        start_seconds: What ends before is left out.
+        file: A video or an image; a file without sound yields nothing.
+        start_seconds: Packets before this time are skipped.
     """
     problem = None
     try:
@@ -117,7 +117,7 @@ def _read_sound(
 def _decode(
     container: InputContainer, stream: AudioStream, start_seconds: float
 ) -> Generator[tuple[float, Samples], None, str | None]:
-    """Yield as `_read_sound`; return what is wrong, if anything is."""
+    """Yield as `_read_sound`; return a description of the first error, or None."""
     if stream.codec_context is None:
         return "a codec that cannot be decoded here"
     problem = None
@@ -137,7 +137,7 @@ def _decode(
         for part in parts:
             seconds = _seconds(part, end_seconds)
             end_seconds = seconds + part.samples / SAMPLE_RATE
-            # A file of floats may hold anything, and the encoder fails where it is no number.
+            # A file of floats may hold NaN or infinity, for which the encoder fails.
             yield seconds, np.clip(np.nan_to_num(part.to_ndarray()), -1, 1)
     return problem
 
@@ -149,7 +149,7 @@ def _seconds(item: "Packet[Any] | AudioFrame", default: float) -> float:
 
 
 class _Converter:
-    """Makes frames of any format, which may change on the way, stereo at the rate of the output."""
+    """Converts frames of any, even changing, format to stereo at `SAMPLE_RATE`."""
 
     def __init__(self) -> None:
         self._format: tuple[str, str, int] | None = None
@@ -158,7 +158,7 @@ class _Converter:
         """Return the frames that are complete now.
 
         Raises:
-            av.FFmpegError, ValueError: This is none that can be converted.
+            av.FFmpegError, ValueError: The frame cannot be converted.
         """
         if not MIN_RATE <= frame.sample_rate <= MAX_RATE:
             raise ValueError(f"{frame.sample_rate} samples per second")

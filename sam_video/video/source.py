@@ -1,4 +1,4 @@
-"""Any video or image file as frames."""
+"""Read any video or image file as frames."""
 
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -21,17 +21,17 @@ from sam_video.video.source_file import SourceFile
 from sam_video.workers.watchdog import check_headroom
 
 UNSPECIFIED_COLORSPACE = 2
-"""As FFmpeg numbers it."""
+"""FFmpeg's number for it."""
 
 
 def open_video(source: Path | SourceFile) -> "VideoSource | ImageSource":
-    """Open a video or an image, whatever its name says that it is.
+    """Open a video or an image; the suffix of its name is ignored.
 
     Args:
         source: A video in any container and codec that FFmpeg reads, or an image that Pillow reads.
 
     Raises:
-        VideoError: The file is missing, is something else, is too large, or nothing of it decodes.
+        VideoError: The file is missing, is of another kind, has too large frames, or none decodes.
     """
     file = source if isinstance(source, SourceFile) else SourceFile(source)
     try:
@@ -49,10 +49,10 @@ def open_video(source: Path | SourceFile) -> "VideoSource | ImageSource":
 class VideoSource:
     """A video file as a `FrameSource`.
 
-    Rotation and mirroring that the file asks for are applied, to the nearest quarter turn;
-    non-square pixels stay as they are. Colours become 8-bit RGB as FFmpeg does it, without tone
-    mapping. Where the size changes in the middle, frames are scaled to the size of the first. Of a
-    damaged file, what decodes is used, and one warning is logged.
+    The file's rotation and mirroring are applied, to the nearest quarter turn; non-square pixels
+    stay as they are. FFmpeg converts colours to 8-bit RGB, without tone mapping. If the size
+    changes, frames are scaled to the size of the first. A damaged file gives the frames that
+    decode, and one warning is logged.
 
     Raises:
         VideoError: There is no video stream, its frames are too large, or none decodes.
@@ -82,33 +82,33 @@ class VideoSource:
         )
 
     def frames(self, start: int = 0) -> Generator[Frame, None, None]:
-        """Yield every frame from number `start` to the last that decodes."""
+        """Yield every frame from index `start` to the last that decodes."""
         reformatter = VideoReformatter()
         for index, picture in enumerate(self._pictures.forward(start), start):
             yield self._frame(index, picture, reformatter)
 
     def frames_at(self, indices: Iterable[int]) -> Generator[Frame, None, None]:
-        """Yield the frames of these indices in increasing order, leaving out those past the end."""
+        """Yield the frames of these indices in increasing order, omitting those past the end."""
         reformatter = VideoReformatter()
         for index, picture in self._pictures.at(indices):
             yield self._frame(index, picture, reformatter)
 
     def frames_backward(self, last: int, first: int = 0) -> Generator[Frame, None, None]:
-        """Yield the frames `last`, `last - 1`, …, `first`, the same to the bit as forward."""
+        """Yield the frames `last`, `last - 1`, …, `first`, bit for bit the same as forward."""
         reformatter = VideoReformatter()
         for index, picture in self._pictures.backward(last, first):
             yield self._frame(index, picture, reformatter)
 
     def count_frames(self, limit: int) -> int:
-        """Return how many frames there are, up to `limit`."""
+        """Return the number of frames, at most `limit`."""
         return deque(self.counts(limit), 1).pop()
 
     def counts(self, limit: int, *, decodes_all: bool = False) -> Generator[int, None, None]:
-        """Yield what `count_frames` returns, and before that, now and then, how far it is.
+        """Yield the result of `count_frames`; before that, now and then, the count so far.
 
         Args:
-            limit: Where to stop.
-            decodes_all: Do not take the container's word for anything.
+            limit: The count to stop at.
+            decodes_all: Decode all frames, and do not rely on the container's packets.
         """
         return self._pictures.counts(limit, decodes_all=decodes_all)
 
@@ -125,7 +125,7 @@ class VideoSource:
             # Some files are tagged with a matrix that does not exist or does not fit.
             picture.colorspace = colorspace
             try:
-                # Bicubic, because FFmpeg's own conversion is; other filters give other colours.
+                # Bicubic, like FFmpeg's own conversion; other filters give other colours.
                 return reformatter.reformat(
                     picture, width, height, format="rgb24", interpolation="BICUBIC"
                 )
@@ -136,9 +136,9 @@ class VideoSource:
 
 
 class _Orientation:
-    """The quarter turn and the mirroring that a picture's display matrix asks for.
+    """The quarter turn and the mirroring of a picture's display matrix.
 
-    The matrix takes `(x, y)` to `(a x + c y, b x + d y)`; see FFmpeg's libavutil/display.h.
+    The matrix maps `(x, y)` to `(a x + c y, b x + d y)`; see FFmpeg's libavutil/display.h.
     """
 
     def __init__(self, picture: av.VideoFrame) -> None:
@@ -149,18 +149,18 @@ class _Orientation:
 
     def apply(self, image: RGBImage) -> RGBImage:
         """Return the image as it is shown."""
-        pixels = image.view("V3")[..., 0]  # moved as one item, they take half the time
+        pixels = image.view("V3")[..., 0]  # pixels as single items move in half the time
         shown = (pixels.T if self.is_transposed else pixels)[:: self._step_y, :: self._step_x]
         return np.ascontiguousarray(shown)[..., None].view(np.uint8)
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[float, float, float, float]:
     try:
-        side_data = cast(Any, picture.side_data)  # PyAV's stub knows of motion vectors only
+        side_data = cast(Any, picture.side_data)  # PyAV's stub has motion vectors only
         matrix = np.frombuffer(side_data["DISPLAYMATRIX"], np.int32)
         return float(matrix[0]), float(matrix[1]), float(matrix[3]), float(matrix[4])
     except KeyError:
         return 1, 0, 0, 1
-    except ValueError:  # PyAV stumbles over side data newer than itself; the angle it still gives
+    except ValueError:  # PyAV does not know a newer kind of side data, but gives the angle
         angle = radians(picture.rotation)
         return cos(angle), -sin(angle), sin(angle), cos(angle)

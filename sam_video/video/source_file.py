@@ -1,4 +1,4 @@
-"""A file that is read several times, and what messages call it."""
+"""A file that is read several times, with its name in messages."""
 
 import io
 import os
@@ -8,11 +8,11 @@ from sam_video.errors import VideoError
 
 
 class SourceFile:
-    """A file that must stay the same while it is read, however often it is opened.
+    """A file that may be opened repeatedly and must not change from the first time on.
 
     Args:
-        path: Where it is.
-        name: What messages call it; by default its quoted name.
+        path: Path of the file.
+        name: Its name in messages; by default its quoted file name.
     """
 
     def __init__(self, path: Path, name: str = "") -> None:
@@ -24,10 +24,10 @@ class SourceFile:
         """Open it for reading.
 
         Raises:
-            VideoError: It cannot be opened, or is not as it was when it was first opened.
+            VideoError: It cannot be opened, or has changed since it was first opened.
         """
         try:
-            # By number, because FFmpeg and Pillow would take the suffix of a name as evidence.
+            # By descriptor, because FFmpeg and Pillow would judge a name by its suffix.
             file = OpenFile(os.open(self.path, os.O_RDONLY))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -42,7 +42,7 @@ class SourceFile:
         return file
 
     def check(self) -> None:
-        """See whether it is as it was; one that is removed stays as it is for who has it open.
+        """Check that the file is unchanged; an open file that was removed stays readable.
 
         Raises:
             VideoError: It has been written to, or replaced by another file.
@@ -58,7 +58,7 @@ class SourceFile:
         """Return the first bytes.
 
         Raises:
-            VideoError: As `open` does, or it cannot be read.
+            VideoError: As for `open`, or it cannot be read.
         """
         with self.open() as file:
             try:
@@ -72,7 +72,7 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 
 
 class OpenFile(io.FileIO):
-    """A file that answers an impossible seek as FFmpeg expects; PyAV would print an exception."""
+    """A file whose failed seeks return -1, as FFmpeg expects; PyAV would print an exception."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
