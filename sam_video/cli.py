@@ -110,20 +110,20 @@ def _parser() -> argparse.ArgumentParser:
         dest="folder",
         default="out",
         metavar="FOLDER",
-        help="where the files go (default: %(default)s)",
+        help="the output folder (default: %(default)s)",
     )
     predict.add_argument(
         "--model", help="-i model=MODEL for short (default: $SAM_VIDEO_MODEL, or else large)"
     )
     predict.set_defaults(run=_predict)
-    info = commands.add_parser("info", help="say what is known of a video or an image")
+    info = commands.add_parser("info", help="show the size, rate and length of a video or an image")
     info.add_argument("file", type=Path)
     info.add_argument(
         "--count", action="store_true", help="decode the whole file to count its frames exactly"
     )
     info.set_defaults(run=_info)
     download = commands.add_parser(
-        "download", help="download a checkpoint where it is missing, and print its path"
+        "download", help="download a checkpoint if it is missing, and print its path"
     )
     download.add_argument("name", help=f"one of {', '.join(CHECKPOINTS)}")
     download.set_defaults(run=_download)

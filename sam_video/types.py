@@ -209,7 +209,7 @@ class ObjectMask:
     object_index: int
     """0-based, in the order in which prompts first name the objects."""
     mask: BoolMask
-    """`(H, W)` bool at the frame's size; all False where the object is not visible."""
+    """`(H, W)` bool at the frame's size; all False if the object is not visible."""
     object_score: float
     """Probability (0 to 1) that the object is visible on this frame."""
     predicted_iou: float

@@ -1,4 +1,4 @@
-"""Tell by its first bytes what kind of file is not a video, for error messages."""
+"""Recognise files that are not videos by their first bytes, for error messages."""
 
 from sam_video.video.source_file import SourceFile
 

@@ -119,7 +119,7 @@ def _bounding_window(mask: BoolMask) -> tuple[slice, slice] | None:
 
 
 def _tint(region: RGBImage, mask: BoolMask, colour: npt.NDArray[np.uint8]) -> None:
-    """Blend the colour into the region, in place, where the mask is True."""
+    """Blend the colour into the region's pixels in the mask, in place."""
     # A lookup table per channel is several times faster than arithmetic on the pixels.
     table = (np.arange(256)[:, None] + colour.astype(int) + 1) // 2
     tinted = cv2.LUT(region, table.astype(np.uint8)[None])
