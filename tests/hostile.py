@@ -1,4 +1,4 @@
-"""What damaged files make of the process that decodes them; run in guarded processes."""
+"""Functions for a sandbox that hang, crash, fill memory and fail, as decoders of bad files do."""
 
 import ctypes
 import logging
