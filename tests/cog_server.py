@@ -107,7 +107,8 @@ class CogServer:
 
     def written_files(self) -> set[Path]:
         """Return what the last prediction has written, finished or not."""
-        return set(self.temporary.glob("sam_video_*/*"))
+        found = self.temporary.glob("sam_video_*/**/*")
+        return {path for path in found if path.is_file()}
 
 
 @dataclass(frozen=True, slots=True)
