@@ -78,7 +78,7 @@ def _remedy(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or _SHORTAGE.search(str(error)):
         return "more memory is needed: free some, or raise its limit (`ulimit -v`)"
     if isinstance(error, ImportError):
-        return "install sam_video again, with all that it needs"
+        return "install sam_video again with its dependencies"
     return None
 
 

@@ -52,7 +52,7 @@ class HealthCheck:
         if not self._has_ended.wait(PATIENCE_SECONDS):
             seconds = time.monotonic() - self._began
             if seconds > STUCK_SECONDS:
-                logger.error("the model has not ended a frame for %.0f seconds", seconds)
+                logger.error("the model has not finished a frame for %.0f seconds", seconds)
                 return False
         return self._is_good
 

@@ -86,7 +86,7 @@ class Session:
             found = model.decode(image, model.without_memory(image), [click], (64, 64))
             numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
             if not numbers.isfinite().all():
-                raise DeviceError("the model's masks are no numbers; start it again")
+                raise DeviceError("the model's masks are not finite numbers; restart the process")
 
     def predict(self, request: Request, folder: Path) -> Generator[Path, None, None]:
         """Yield the files of a prediction, each as soon as it is complete.

@@ -69,14 +69,14 @@ class FrameSelection:
         if num_selected > MAX_FRAMES.value:
             raise RequestError(
                 f"the video has {num_selected} frames or more to process; expected at most"
-                f" {MAX_FRAMES}, of which end_frame and frame_interval make fewer"
+                f" {MAX_FRAMES}; end_frame and frame_interval select fewer"
             )
         # By the rate, because time stamps of a good file may jump by years.
         seconds = (min(num_frames, self._regular.stop) - self._regular.start) / self._rate
         if seconds > MAX_SECONDS.value:
             raise RequestError(
                 f"the video has {float(seconds):.1f} seconds or more to process; expected at most"
-                f" {MAX_SECONDS}, of which start_frame and end_frame make fewer"
+                f" {MAX_SECONDS}; start_frame and end_frame select fewer"
             )
 
     def _place(self, index: int) -> int:
