@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import BoolMask, MaskFrame, RGBImage
+from sam_video.writers.pictures import mask_picture
 
 GrayImage = npt.NDArray[np.uint8]
 """`(H, W)` uint8."""
@@ -50,14 +51,14 @@ def render(
 
 def binary(masks: MaskFrame) -> GrayImage:
     """Draw the union of all objects: `(H, W)` uint8, 255 on any object and 0 elsewhere."""
-    return _union(masks).view(np.uint8) * np.uint8(255)
+    return mask_picture(union(masks))
 
 
 def greenscreen(masks: MaskFrame) -> RGBImage:
     """Cut the objects out over pure green: the source on any object, (0, 255, 0) elsewhere."""
     screen = np.zeros_like(masks.frame.image, order="C")
     screen[..., 1] = 255
-    cv2.copyTo(masks.frame.image, _union(masks).view(np.uint8), screen)
+    cv2.copyTo(masks.frame.image, union(masks).view(np.uint8), screen)
     return screen
 
 
@@ -97,11 +98,12 @@ def highlighted(masks: MaskFrame, annotation_type: str = "mask") -> RGBImage:
     return image
 
 
-def _union(masks: MaskFrame) -> BoolMask:
-    union = np.zeros(masks.frame.image.shape[:2], dtype=np.bool_)
+def union(masks: MaskFrame) -> BoolMask:
+    """Return the pixels of any object, `(H, W)` bool."""
+    covered = np.zeros(masks.frame.image.shape[:2], dtype=np.bool_)
     for item in masks.objects:
-        np.logical_or(union, item.mask, out=union)
-    return union
+        np.logical_or(covered, item.mask, out=covered)
+    return covered
 
 
 def colour_of(object_index: int) -> npt.NDArray[np.uint8]:

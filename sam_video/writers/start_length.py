@@ -4,13 +4,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from sam_video import rle
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.atomic_files import atomic_path
 from sam_video.writers.coco import object_entry, video_entry
 from sam_video.writers.object_spool import EVERY_FRAME, ObjectSpool
+from sam_video.writers.render import union
 from sam_video.writers.sink import Step
 
 
@@ -30,10 +29,7 @@ class StartLengthWriter:
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; `finish` completes the file."""
-        union = np.zeros((self._info.height, self._info.width), dtype=np.bool_)
-        for item in masks.objects:
-            np.logical_or(union, item.mask, out=union)
-        values = [masks.frame.index, masks.frame.pts_seconds, rle.start_length(union)]
+        values = [masks.frame.index, masks.frame.pts_seconds, rle.start_length(union(masks))]
         names = {item.object_index: item.object_id for item in masks.objects}
         texts = {item.object_index: rle.start_length(item.mask) for item in masks.objects}
         return partial(self._write, values, names, texts)
