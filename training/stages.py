@@ -50,11 +50,11 @@ STAGES = {
     ),
     "mixed": Stage(
         shapes=(
-            ClipShape(clips=6, length=1, share=0.1),
+            ClipShape(clips=6, length=1, share=0.05),
             ClipShape(clips=2, length=3, share=0.15, max_targets=3),
-            ClipShape(clips=1, length=8, burn_in=2, share=0.3),
+            ClipShape(clips=1, length=8, share=0.35),
             ClipShape(clips=1, length=14, burn_in=9, share=0.25),
-            ClipShape(clips=1, length=24, burn_in=20, share=0.2),
+            ClipShape(clips=1, length=20, burn_in=16, share=0.2),
         ),
         learning_rate=3e-4,
         adapts_norms=False,

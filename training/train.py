@@ -52,7 +52,7 @@ class Trainer:
         stage: How fast and on what.
         seed: Of the prompts.
         rank: Of the process.
-        halves_attention: Whether memory attention learns in bfloat16.
+        halves: Whether memory attention learns in bfloat16, on a CPU.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Trainer:
         *,
         seed: int,
         rank: int = 0,
-        halves_attention: bool = False,
+        halves: bool = False,
     ) -> None:
         self.network, self.stage, self.seed, self.rank = network, stage, seed, rank
-        self._halves_attention = halves_attention
+        self._halves = halves
         self.network.eval()
         self.network.image_encoder.trunk.train(stage.adapts_norms)
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
@@ -101,7 +101,7 @@ class Trainer:
         rng = np.random.default_rng([self.seed, self.step, 2, self.rank])
         device = batch.images.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            unroll = Unroll(self.network, batch, plan, rng, halves_attention=self._halves_attention)
+            unroll = Unroll(self.network, batch, plan, rng, halves=self._halves)
             return unroll.loss(shape.burn_in)
 
     @torch.no_grad()
@@ -142,7 +142,7 @@ def learning_rate_factor(progress: float, warm_up: float) -> float:
 
 def _parameter_groups(network: SAM2Base, weight_decay: float) -> list[dict[str, Any]]:
     """Let matrices and kernels decay, but not biases, norms and embeddings."""
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -174,11 +174,10 @@ def main(arguments: list[str] | None = None) -> None:
     network = build_network("pocket")
     if options.weights:
         network.load_state_dict(load_file(options.weights))
+    network.image_encoder.requires_grad_(not options.keep_encoder)
     network.to(options.device, memory_format=torch.channels_last)
     stage = STAGES[options.stage].scaled(options.scale, options.learning_rate)
-    trainer = Trainer(
-        network, stage, seed=options.seed, rank=rank, halves_attention=options.halves_attention
-    )
+    trainer = Trainer(network, stage, seed=options.seed, rank=rank, halves=options.halves)
     clock = Clock(options.steps, 60 * options.minutes)
     resumed = options.out / "last.pt"
     if options.resume and resumed.exists():
@@ -275,7 +274,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, help="at its highest; by default the stage's own")
     add("--seed", type=int, default=0, help="same seed and steps, same weights")
     add("--device", default="cpu", help="cpu or cuda")
-    add("--halves-attention", action="store_true", help="memory attention in bfloat16, on a CPU")
+    add("--keep-encoder", action="store_true", help="let all but the image encoder learn")
+    add("--halves", action="store_true", help="memory attention in bfloat16, on a CPU")
     add("--threads", type=int, default=0, help="of this process; 0: as torch chooses")
     add("--workers", type=int, default=0, help="processes that compose clips ahead")
     add("--save-minutes", type=float, default=10, help="between checkpoints")
