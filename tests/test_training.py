@@ -20,13 +20,14 @@ from training.batches import ClipBatches, ClipShape, collate
 from training.compose import Clip, compose_clip
 from training.layers import Layer, fill, paint_frame
 from training.losses import MASK_SIDE, Targets, decoder_loss, dice_loss, focal_loss, make_targets
+from training.mixture import Mixture
 from training.motion import Placement, smooth_walk
 from training.photos import PhotoLibrary
-from training.prompts import box_around, click_inside, correct, several_clicks
+from training.prompts import PromptPlan, box_around, click_inside, correct, several_clicks
 from training.score import score_network
 from training.stages import STAGES
 from training.train import Trainer, learning_rate_factor, main
-from training.unroll import PromptPlan, Unroll
+from training.unroll import Unroll
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "pocket-train"
 needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="the photos are not here")
@@ -265,13 +266,13 @@ def test_only_the_best_candidate_learns(is_ambiguous: bool, learning: list[bool]
     assert [bool(mask.abs().sum() > 0) for mask in gradient(masks)[0]] == learning
 
 
-def test_of_an_absent_object_only_the_score_learns() -> None:
+def test_of_an_absent_object_only_the_score_learns_and_fourfold() -> None:
     masks = logits(1.0, 1.0, 1.0, 1.0).requires_grad_()
     absent = targets(0.0, is_visible=False)
     score = torch.zeros(1, 1)
     loss = decoder_loss(masks, torch.full((1, 4), 0.5), score, absent, is_ambiguous=False)
     loss.backward()
-    assert loss.item() == pytest.approx(np.log(2))
+    assert loss.item() == pytest.approx(4 * np.log(2))
     assert not gradient(masks).any()
 
 
@@ -331,7 +332,7 @@ def test_learning_lowers_the_loss_of_a_fixed_batch() -> None:
 
 def test_a_resumed_run_continues_exactly(tmp_path: Path) -> None:
     shape = ClipShape(clips=1, length=1)
-    batches = ClipBatches(None, (shape,), seed=3, rank=0, steps=3, size=SIZE)
+    batches = ClipBatches(Mixture(), (shape,), seed=3, rank=0, steps=3, size=SIZE)
     through = Trainer(trained_network(), STAGES["stills"], seed=3)
     for step in range(3):
         through.learn(*batches[step], progress=step / 3)

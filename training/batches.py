@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.compose import Clip, compose_clip
-from training.photos import IGNORE, PhotoLibrary
+from training.compose import Clip
+from training.mixture import Mixture
+from training.photos import IGNORE
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -61,7 +62,7 @@ class ClipBatches(Dataset[tuple[ClipBatch, ClipShape]]):
     """The batches of a run by their step: the same seed, step and rank give the same batch.
 
     Args:
-        photos: None draws shapes only.
+        mixture: Where clips come from.
         shapes: What a batch may look like.
         seed: Of the run.
         rank: Of the process among those that share each step.
@@ -71,7 +72,7 @@ class ClipBatches(Dataset[tuple[ClipBatch, ClipShape]]):
 
     def __init__(
         self,
-        photos: PhotoLibrary | None,
+        mixture: Mixture,
         shapes: tuple[ClipShape, ...],
         *,
         seed: int,
@@ -79,7 +80,7 @@ class ClipBatches(Dataset[tuple[ClipBatch, ClipShape]]):
         steps: int,
         size: int,
     ) -> None:
-        self._photos, self._shapes, self._size = photos, shapes, size
+        self._mixture, self._shapes, self._size = mixture, shapes, size
         self._seed, self._rank, self._steps = seed, rank, steps
 
     def __len__(self) -> int:
@@ -91,12 +92,8 @@ class ClipBatches(Dataset[tuple[ClipBatch, ClipShape]]):
         shape = self._draw_shape(step)
         rng = np.random.default_rng([self._seed, step, self._rank])
         clips = [
-            compose_clip(
-                rng,
-                self._photos,
-                length=shape.length,
-                size=self._size,
-                max_targets=shape.max_targets,
+            self._mixture.draw_clip(
+                rng, length=shape.length, size=self._size, max_targets=shape.max_targets
             )
             for _ in range(shape.clips)
         ]

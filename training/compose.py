@@ -63,7 +63,7 @@ def compose_clip(
         images = draw_lighting(rng, length).apply(np.stack(frames))
         if rng.random() < 0.5:
             images, labels = images[::-1].copy(), labels[::-1].copy()
-        targets = _draw_targets(rng, labels[0], max_targets)
+        targets = draw_targets(rng, labels[0], max_targets)
         if targets:
             return Clip(images, labels, targets)
 
@@ -86,10 +86,10 @@ def _draw_scene(
     layers = (
         _set_free(rng, base, pace=pace, length=length) if rng.random() < _FREE_SHARE else [base]
     )
-    cutouts = _draw_cutouts(rng, photos, at_least=0 if labels.any() else 1)
+    cutouts = draw_cutouts(rng, photos, at_least=0 if labels.any() else 1)
     first_label = 1 + int(labels[labels < OTHER].max(initial=0))
     sprites = [
-        _make_sprite(rng, cutout, label, pace=pace, length=length, size=size)
+        make_sprite(rng, cutout, label, pace=pace, length=length, size=size)
         for label, cutout in enumerate(cutouts, start=first_label)
     ]
     return [*layers, *sprites]
@@ -124,7 +124,7 @@ def _draw_labelled(rng: np.random.Generator, photos: PhotoLibrary) -> Cutout:
     return photo.image, np.asarray(table[photo.labels])
 
 
-def _draw_cutouts(
+def draw_cutouts(
     rng: np.random.Generator, photos: PhotoLibrary | None, *, at_least: int
 ) -> list[Cutout]:
     count = int(rng.choice([0, 1, 2, 3], p=[0.35, 0.35, 0.2, 0.1]))
@@ -134,7 +134,7 @@ def _draw_cutouts(
     return cutouts
 
 
-def _make_sprite(
+def make_sprite(
     rng: np.random.Generator, cutout: Cutout, label: int, *, pace: float, length: int, size: int
 ) -> Layer:
     image, cover = cutout
@@ -168,7 +168,7 @@ def _object_sizes(labels: LabelMap) -> npt.NDArray[np.intp]:
     return counts
 
 
-def _draw_targets(rng: np.random.Generator, labels: LabelMap, most: int) -> tuple[int, ...]:
+def draw_targets(rng: np.random.Generator, labels: LabelMap, most: int) -> tuple[int, ...]:
     """Draw objects that are well visible, larger ones somewhat more often."""
     counts = _object_sizes(labels)
     visible = np.flatnonzero(counts >= _MIN_TARGET_SHARE * labels.size)

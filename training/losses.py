@@ -1,7 +1,7 @@
 """What a predicted mask costs: focal and dice loss, the quality estimates, the object score.
 
-The weights and the rule that only the best of three masks learns are SAM 2's (Ravi et al., 2024,
-appendix D.2.2).
+The weights of the parts and the rule that only the best of three masks learns are SAM 2's (Ravi et
+al., 2024, appendix D.2.2). That the score learns more from absence is not.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 MASK_SIDE = 128
 """Masks are compared at this resolution, a little above that of the decoder."""
 _FOCAL_WEIGHT = 20.0
+_ABSENCE_WEIGHT = 4.0
+"""Of the score where the object is hidden or gone. It is on few frames: with equal weights the
+score says that everything is always visible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +62,9 @@ def decoder_loss(
     quality = (predicted_ious - _measured_ious(logits, targets)).abs()
     quality = quality[:, 1:].mean(dim=1) + (0 if is_ambiguous else quality[:, 0])
     visible = targets.is_visible.float()
-    score = binary_cross_entropy_with_logits(object_logits[:, 0].float(), visible)
+    score = binary_cross_entropy_with_logits(
+        object_logits[:, 0].float(), visible, weight=visible + _ABSENCE_WEIGHT * (1 - visible)
+    )
     learned = ((masks + quality) * visible).sum() / visible.sum().clamp(min=1)
     return learned + score
 

@@ -72,6 +72,21 @@ class Placement:
         )
 
 
+def whole_view(
+    length: int, source_hw: tuple[int, ...], size: int, *, is_mirrored: bool = False
+) -> Placement:
+    """Show all of a picture on every frame, squeezed into a square as the tracker does it."""
+    source = np.array(source_hw[::-1], dtype=np.float64)
+    mirror = np.array([-1 if is_mirrored else 1, 1])
+    return Placement(
+        focus=np.tile((source - 1) / 2, (length, 1)),
+        anchor=np.full((length, 2), (size - 1) / 2),
+        step=np.tile(mirror * source / size, (length, 1)),
+        angle=np.zeros(length),
+        shear=np.zeros(length),
+    )
+
+
 def camera_path(
     rng: np.random.Generator, length: int, source_hw: tuple[int, ...], size: int, pace: float
 ) -> Placement:

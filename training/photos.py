@@ -35,21 +35,22 @@ class PhotoLibrary:
     """Photos on disk: most to learn from, a twentieth held out for the score.
 
     Args:
-        root: A folder laid out as `SET/images/ID.jpg`, `SET/masks/ID.png`; sets without masks
+        roots: Folders laid out as `SET/images/ID.jpg`, `SET/masks/ID.png`; sets without masks
             are backgrounds.
         is_held_out: Whether to take the held-out twentieth, or the rest.
 
     Raises:
-        FileNotFoundError: There is no photo with a mask under `root`.
+        FileNotFoundError: There is no photo with a mask under `roots`.
     """
 
-    def __init__(self, root: Path, *, is_held_out: bool = False) -> None:
-        images = sorted(root.glob("*/images/*.jpg"))
+    def __init__(self, *roots: Path, is_held_out: bool = False) -> None:
+        images = [path for root in roots for path in sorted(root.glob("*/images/*.jpg"))]
         images = [path for path in images if _is_held_out(path) == is_held_out]
         self.labelled = [path for path in images if _mask_path(path).exists()]
         self.backgrounds = [path for path in images if not (path.parents[1] / "masks").exists()]
         if not self.labelled:
-            raise FileNotFoundError(f"{root} has no SET/images/ID.jpg with a SET/masks/ID.png")
+            named = " and ".join(map(str, roots))
+            raise FileNotFoundError(f"{named} has no SET/images/ID.jpg with a SET/masks/ID.png")
 
     def draw_photo(self, rng: np.random.Generator) -> Photo:
         """Read a random photo that has at least one target.
@@ -67,7 +68,7 @@ class PhotoLibrary:
     def draw_background(self, rng: np.random.Generator) -> RGBImage:
         """Read a random photo whose objects, if any, are not labelled."""
         paths = self.backgrounds or self.labelled
-        return _read_rgb(paths[rng.integers(len(paths))])
+        return read_rgb(paths[rng.integers(len(paths))])
 
 
 def read_photo(image_path: Path, mask_path: Path) -> Photo:
@@ -77,10 +78,10 @@ def read_photo(image_path: Path, mask_path: Path) -> Photo:
     counts = np.bincount(labels.ravel(), minlength=256)
     least = _MIN_OBJECT_SHARE * labels.size
     targets = tuple(label for label in range(1, OTHER) if counts[label] >= least)
-    return Photo(_read_rgb(image_path), labels, targets)
+    return Photo(read_rgb(image_path), labels, targets)
 
 
-def _read_rgb(path: Path) -> RGBImage:
+def read_rgb(path: Path) -> RGBImage:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 

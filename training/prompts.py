@@ -39,6 +39,32 @@ class Points:
         return Points(self.coordinates.to(device), self.labels.to(device))
 
 
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """How the objects of a batch are prompted on the first frame, and corrected later."""
+
+    kind: str
+    """`click`, `box`, `clicks`, `box_click` or `mask`."""
+    corrections: int = 0
+    """Rounds of one more click each on the first frame."""
+    corrected_frame: int | None = None
+    """A later frame that gets a correcting click."""
+
+
+def draw_plan(rng: np.random.Generator, length: int, burn_in: int = 0) -> PromptPlan:
+    """Draw how a batch of `length` frames is prompted."""
+    shares = {"click": 0.36, "box": 0.3, "clicks": 0.1, "box_click": 0.04, "mask": 0.2}
+    if length == 1:
+        del shares["mask"]
+    weights = np.array(list(shares.values()))
+    kind = str(rng.choice(list(shares), p=weights / weights.sum()))
+    corrections = int(rng.choice([0, 1, 2], p=[0.6, 0.25, 0.15])) if kind != "mask" else 0
+    corrected = None
+    if length - burn_in > 2 and rng.random() < 0.15:
+        corrected = int(rng.integers(max(1, burn_in), length))
+    return PromptPlan(kind, corrections, corrected)
+
+
 def click_inside(rng: np.random.Generator, masks: Tensor) -> Points:
     """Click once on every object, anywhere well inside it; on nothing, at a random pixel.
 

@@ -19,7 +19,7 @@ def average_gradients(network: SAM2Base) -> None:
     """Replace every process's gradients by their mean."""
     if not dist.is_initialized():
         return
-    gradients = [_gradient(parameter) for parameter in network.parameters()]
+    gradients = [_gradient(p) for p in network.parameters() if p.requires_grad]
     _average(gradients)
 
 

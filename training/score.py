@@ -9,7 +9,8 @@ from torch.nn.functional import interpolate
 from training.batches import ClipBatch, collate
 from training.compose import compose_clip
 from training.photos import PhotoLibrary
-from training.unroll import PromptPlan, Unroll
+from training.prompts import PromptPlan
+from training.unroll import Unroll
 
 _SEED = 20_240_729
 _LENGTH = 8

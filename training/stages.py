@@ -1,4 +1,4 @@
-"""The two stages of the training: what they look at and how fast they learn."""
+"""The stages of the training: what they look at and how fast they learn."""
 
 from dataclasses import dataclass, replace
 
@@ -44,6 +44,17 @@ STAGES = {
             ClipShape(clips=2, length=4, share=0.3, max_targets=3),
             ClipShape(clips=1, length=8, share=0.25, max_targets=3),
             ClipShape(clips=1, length=20, burn_in=16, share=0.25, max_targets=3),
+        ),
+        learning_rate=3e-4,
+        adapts_norms=False,
+    ),
+    "mixed": Stage(
+        shapes=(
+            ClipShape(clips=6, length=1, share=0.05),
+            ClipShape(clips=2, length=3, share=0.15, max_targets=3),
+            ClipShape(clips=1, length=8, share=0.35),
+            ClipShape(clips=1, length=14, burn_in=9, share=0.25),
+            ClipShape(clips=1, length=20, burn_in=16, share=0.2),
         ),
         learning_rate=3e-4,
         adapts_norms=False,

@@ -17,11 +17,14 @@ from torch.utils.data import DataLoader, Subset
 
 from sam_video.model.load import build_network
 from training.batches import ClipBatch, ClipBatches, ClipShape
+from training.mixture import Mixture
 from training.photos import PhotoLibrary
+from training.prompts import draw_plan
 from training.ranks import agree, average_gradients, average_norms, join_ranks
 from training.score import score_network
 from training.stages import STAGES, Stage
-from training.unroll import Unroll, draw_plan
+from training.unroll import Unroll
+from training.videos import VideoLibrary
 
 _AVERAGE_DECAY = 0.998
 _REPORT_EVERY = 20
@@ -49,10 +52,20 @@ class Trainer:
         stage: How fast and on what.
         seed: Of the prompts.
         rank: Of the process.
+        halves: Whether memory attention learns in bfloat16, on a CPU.
     """
 
-    def __init__(self, network: SAM2Base, stage: Stage, *, seed: int, rank: int = 0) -> None:
+    def __init__(
+        self,
+        network: SAM2Base,
+        stage: Stage,
+        *,
+        seed: int,
+        rank: int = 0,
+        halves: bool = False,
+    ) -> None:
         self.network, self.stage, self.seed, self.rank = network, stage, seed, rank
+        self._halves = halves
         self.network.eval()
         self.network.image_encoder.trunk.train(stage.adapts_norms)
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
@@ -88,7 +101,8 @@ class Trainer:
         rng = np.random.default_rng([self.seed, self.step, 2, self.rank])
         device = batch.images.device
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            return Unroll(self.network, batch, plan, rng).loss(shape.burn_in)
+            unroll = Unroll(self.network, batch, plan, rng, halves=self._halves)
+            return unroll.loss(shape.burn_in)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -128,7 +142,7 @@ def learning_rate_factor(progress: float, warm_up: float) -> float:
 
 def _parameter_groups(network: SAM2Base, weight_decay: float) -> list[dict[str, Any]]:
     """Let matrices and kernels decay, but not biases, norms and embeddings."""
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -160,9 +174,10 @@ def main(arguments: list[str] | None = None) -> None:
     network = build_network("pocket")
     if options.weights:
         network.load_state_dict(load_file(options.weights))
+    network.image_encoder.requires_grad_(not options.keep_encoder)
     network.to(options.device, memory_format=torch.channels_last)
     stage = STAGES[options.stage].scaled(options.scale, options.learning_rate)
-    trainer = Trainer(network, stage, seed=options.seed, rank=rank)
+    trainer = Trainer(network, stage, seed=options.seed, rank=rank, halves=options.halves)
     clock = Clock(options.steps, 60 * options.minutes)
     resumed = options.out / "last.pt"
     if options.resume and resumed.exists():
@@ -197,9 +212,10 @@ def _run(trainer: Trainer, clock: Clock, options: argparse.Namespace, *, is_firs
 def _loader(
     trainer: Trainer, clock: Clock, options: argparse.Namespace
 ) -> DataLoader[tuple[ClipBatch, ClipShape]]:
-    photos = PhotoLibrary(options.photos) if options.photos else None
+    photos = PhotoLibrary(*options.photos) if options.photos else None
+    videos = VideoLibrary(options.videos) if options.videos else None
     batches = ClipBatches(
-        photos,
+        Mixture(photos, videos),
         trainer.stage.shapes,
         seed=options.seed,
         rank=trainer.rank,
@@ -233,7 +249,7 @@ def _save(trainer: Trainer, clock: Clock, options: argparse.Namespace) -> None:
     if options.score_clips:
         network = build_network("pocket")
         network.load_state_dict(trainer.average)
-        photos = PhotoLibrary(options.photos, is_held_out=True) if options.photos else None
+        photos = PhotoLibrary(*options.photos, is_held_out=True) if options.photos else None
         scores = score_network(network.to(options.device), photos, clips=options.score_clips)
         print("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in scores.items()), flush=True)
 
@@ -246,7 +262,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--stage", choices=sorted(STAGES), required=True, help="stills first, then clips")
-    add("--photos", type=Path, help="folder of SET/images, SET/masks; without: drawn shapes")
+    add("--photos", type=Path, nargs="+", help="folders of SET/images, SET/masks; else shapes")
+    add("--videos", type=Path, help="folder of video/NAME/images, video/NAME/masks")
     add("--out", type=Path, required=True, help="folder for checkpoints")
     add("--weights", type=Path, help="weights to start from (.safetensors)")
     add("--resume", action="store_true", help="go on from OUT/last.pt if it is there")
@@ -257,6 +274,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, help="at its highest; by default the stage's own")
     add("--seed", type=int, default=0, help="same seed and steps, same weights")
     add("--device", default="cpu", help="cpu or cuda")
+    add("--keep-encoder", action="store_true", help="let all but the image encoder learn")
+    add("--halves", action="store_true", help="memory attention in bfloat16, on a CPU")
     add("--threads", type=int, default=0, help="of this process; 0: as torch chooses")
     add("--workers", type=int, default=0, help="processes that compose clips ahead")
     add("--save-minutes", type=float, default=10, help="between checkpoints")

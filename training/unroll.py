@@ -4,6 +4,7 @@ The steps are `SAM2Base.track_step`'s, on batches of objects of several clips: i
 computed once per frame, and memories hold the network's own masks, never the truth.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,27 +15,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from training.batches import ClipBatch
+from training.features import FrameFeatures, bfloat16_attention, encode
 from training.losses import Targets, decoder_loss, make_targets
-from training.prompts import Points, box_around, click_inside, correct, several_clicks
+from training.prompts import (
+    Points,
+    PromptPlan,
+    box_around,
+    click_inside,
+    correct,
+    several_clicks,
+)
 
 _LOGIT_LIMIT = 32.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameFeatures:
-    """What the image encoder says of one frame, once per object."""
-
-    low: Tensor
-    """`(N, C, h, w)`."""
-    high: tuple[Tensor, Tensor]
-    """`(N, C/8, 4h, 4w)` and `(N, C/4, 2h, 2w)`."""
-    positions: Tensor
-    """`(h w, N, C)`."""
-
-    @property
-    def tokens(self) -> Tensor:
-        """`(h w, N, C)`, the order of SAM 2's memory attention."""
-        return self.low.flatten(2).permute(2, 0, 1)
+_ENCODED_AT_ONCE = 8
+"""Frames; more would only take memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,32 +47,6 @@ class Decoded:
     """`(N, C)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptPlan:
-    """How the objects of a batch are prompted on the first frame, and corrected later."""
-
-    kind: str
-    """`click`, `box`, `clicks`, `box_click` or `mask`."""
-    corrections: int = 0
-    """Rounds of one more click each on the first frame."""
-    corrected_frame: int | None = None
-    """A later frame that gets a correcting click."""
-
-
-def draw_plan(rng: np.random.Generator, length: int, burn_in: int = 0) -> PromptPlan:
-    """Draw how a batch of `length` frames is prompted."""
-    shares = {"click": 0.36, "box": 0.3, "clicks": 0.1, "box_click": 0.04, "mask": 0.2}
-    if length == 1:
-        del shares["mask"]
-    weights = np.array(list(shares.values()))
-    kind = str(rng.choice(list(shares), p=weights / weights.sum()))
-    corrections = int(rng.choice([0, 1, 2], p=[0.6, 0.25, 0.15])) if kind != "mask" else 0
-    corrected = None
-    if length - burn_in > 2 and rng.random() < 0.15:
-        corrected = int(rng.integers(max(1, burn_in), length))
-    return PromptPlan(kind, corrections, corrected)
-
-
 class Unroll:
     """One pass over a batch of clips.
 
@@ -87,13 +55,23 @@ class Unroll:
         batch: The clips.
         plan: How they are prompted.
         rng: Draws the prompts.
+        halves: Whether memory attention runs in bfloat16, and the image encoder where it does
+            not learn: on a CPU that has it a good tenth of a step less.
     """
 
     def __init__(
-        self, network: SAM2Base, batch: ClipBatch, plan: PromptPlan, rng: np.random.Generator
+        self,
+        network: SAM2Base,
+        batch: ClipBatch,
+        plan: PromptPlan,
+        rng: np.random.Generator,
+        *,
+        halves: bool = False,
     ) -> None:
         self._network, self._batch, self._plan, self._rng = network, batch, plan, rng
         self._size: int = network.image_size
+        self._halves = halves
+        self._features: dict[int, FrameFeatures] = {}
         self._memory: dict[str, dict[int, dict[str, Any]]] = {
             "cond_frame_outputs": {},
             "non_cond_frame_outputs": {},
@@ -103,16 +81,22 @@ class Unroll:
 
     def loss(self, burn_in: int = 0) -> Tensor:
         """Track all frames and return the mean loss of those after the first `burn_in`."""
-        losses: list[Tensor] = []
         with torch.no_grad():
-            for frame_index in range(burn_in):
-                self._run_frame(frame_index)
-        for frame_index in range(burn_in, self._batch.images.shape[1]):
-            losses += self._run_frame(frame_index)
+            self._run_frames(range(burn_in))
+        losses = self._run_frames(range(burn_in, self._batch.images.shape[1]))
         return torch.stack(losses).mean()
 
+    def _run_frames(self, indices: range) -> list[Tensor]:
+        losses: list[Tensor] = []
+        for start in range(indices.start, indices.stop, _ENCODED_AT_ONCE):
+            chunk = range(start, min(indices.stop, start + _ENCODED_AT_ONCE))
+            self._features = encode(self._network, self._batch, chunk, halves=self._halves)
+            for frame_index in chunk:
+                losses += self._run_frame(frame_index)
+        return losses
+
     def _run_frame(self, frame_index: int) -> list[Tensor]:
-        features = self._encode(frame_index)
+        features = self._features[frame_index]
         masks = self._batch.masks[:, frame_index]
         known = self._batch.known[:, frame_index][self._batch.clip_index]
         targets = make_targets(masks, known)
@@ -124,13 +108,6 @@ class Unroll:
         self._remember(frame_index, features, decoded, is_prompted=is_prompted)
         self.masks.append(decoded.chosen.detach())
         return losses
-
-    def _encode(self, frame_index: int) -> FrameFeatures:
-        maps = self._network.forward_image(self._batch.frame(frame_index))
-        index = self._batch.clip_index
-        high, middle, low = (x[index] for x in maps["backbone_fpn"])
-        positions = maps["vision_pos_enc"][-1][index].flatten(2).permute(2, 0, 1)
-        return FrameFeatures(low, (high, middle), positions)
 
     def _prompt(
         self, features: FrameFeatures, masks: Tensor, targets: Targets
@@ -185,15 +162,7 @@ class Unroll:
         self, frame_index: int, features: FrameFeatures, masks: Tensor, targets: Targets
     ) -> tuple[Decoded, list[Tensor]]:
         """Decode a later frame from memory and, where the plan says so, from a correction."""
-        informed = self._network._prepare_memory_conditioned_features(
-            frame_idx=frame_index,
-            is_init_cond_frame=False,
-            current_vision_feats=[features.tokens],
-            current_vision_pos_embeds=[features.positions],
-            feat_sizes=[features.low.shape[-2:]],
-            output_dict=self._memory,
-            num_frames=10_000,  # pointers' distances count as in a long video
-        )
+        informed = self._attend(frame_index, features)
         decoded = self._decode(features, informed, None)
         losses = [self._cost(decoded, targets, None, is_ambiguous=False)]
         if frame_index == self._plan.corrected_frame:
@@ -202,6 +171,21 @@ class Unroll:
             decoded = self._decode(features, informed, points, decoded.chosen.detach())
             losses.append(self._cost(decoded, targets, points, is_ambiguous=False))
         return decoded, losses
+
+    def _attend(self, frame_index: int, features: FrameFeatures) -> Tensor:
+        """Return the frame's features as memory attention changes them."""
+        context = bfloat16_attention() if self._halves else nullcontext()
+        with context:
+            informed: Tensor = self._network._prepare_memory_conditioned_features(
+                frame_idx=frame_index,
+                is_init_cond_frame=False,
+                current_vision_feats=[features.tokens],
+                current_vision_pos_embeds=[features.positions],
+                feat_sizes=[features.low.shape[-2:]],
+                output_dict=self._memory,
+                num_frames=10_000,  # pointers' distances count as in a long video
+            )
+        return informed.to(features.low.dtype)
 
     def _cost(
         self,
