@@ -13,8 +13,8 @@ from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 
 from sam_video import Box, FrameList, MaskFrame, ObjectMask, ObjectPrompt
-from sam_video.checkpoints import resolve_checkpoint
-from sam_video.network import build_network, load_weights
+from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.model.load import build_network, load_weights
 from training import held_out
 from training.batches import ClipShape, collate
 from training.compose import Clip, compose_clip

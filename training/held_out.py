@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.davis import jaccard
 from sam_video import Box, Click, ObjectPrompt, load_model, segment_video
-from sam_video.frames import FrameList
-from sam_video.model import SegmentationModel
+from sam_video.model.sam2 import SegmentationModel
 from sam_video.types import BoolMask, RGBImage
+from sam_video.video.frame_list import FrameList
 from training.compose import Clip, compose_clip
 from training.photos import IGNORE, LabelMap, PhotoLibrary
 from training.scenes import compose_scene
