@@ -5,7 +5,7 @@ from examples.sample_clip import CLICKS, OBJECTS, draw_sample
 from sam_video import Click, FrameList, ObjectPrompt, segment_video
 
 LEAST = {"ball": 0.65, "balloon": 0.85}
-"""A little less than is reached; 0.90 is wanted. The ball is worst where the tree cuts it in two."""
+"""A little less than is reached; 0.90 is wanted. The ball is worst where the tree cuts it."""
 
 
 def test_both_objects_are_followed_on_every_frame() -> None:
