@@ -20,7 +20,7 @@ from sam_video.video.frame_list import FrameList
 from training.compose import Clip, compose_clip
 from training.photos import IGNORE, LabelMap, PhotoLibrary
 from training.scenes import compose_scene
-from training.videos import Video, VideoLibrary
+from training.videos import HELD_OUT, Video, VideoLibrary
 
 KINDS = ("click", "box", "mask")
 _SEED = 20_261_126
@@ -130,6 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
     for kind in options.prompts:
         total = Tally()
         for video in VideoLibrary(options.videos, is_held_out=True).videos:
+            if options.sequences and video.name not in options.sequences:
+                continue
             tally = score_clip(*read_sequence(video), kind, model)
             print(f"{video.name:24} {kind:6} {tally}", flush=True)
             total.add(tally)
@@ -146,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--videos", type=Path, required=True, help="as of training.train")
     parser.add_argument("--photos", type=Path, nargs="+", help="as of training.train")
     parser.add_argument("--checkpoint", type=Path, help="in place of the published file")
+    parser.add_argument("--sequences", nargs="+", choices=HELD_OUT, help="names; by default all")
     parser.add_argument("--prompts", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--clips", type=int, default=24, help="composed clips to score")
     return parser
