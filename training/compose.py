@@ -1,6 +1,8 @@
 """Compose short clips with known masks out of photos, cut-out objects and drawn shapes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -56,8 +58,29 @@ def compose_clip(
         size: Side of the square frames in pixels.
         max_targets: The most objects to be segmented.
     """
+    draw_layers = partial(_draw_scene, rng, photos, length, size)
+    return paint_clip(rng, draw_layers, length=length, size=size, max_targets=max_targets)
+
+
+def paint_clip(
+    rng: np.random.Generator,
+    draw_layers: Callable[[], list[Layer]],
+    *,
+    length: int,
+    size: int,
+    max_targets: int,
+) -> Clip:
+    """Paint layers as a clip and light it; half of the clips run backward.
+
+    Args:
+        rng: The only source of randomness.
+        draw_layers: Draws the layers, by `rng`; it is called again until an object can be prompted.
+        length: Number of frames.
+        size: Side of the square frames in pixels.
+        max_targets: The most objects to be segmented.
+    """
     while True:
-        layers = _draw_scene(rng, photos, length, size)
+        layers = draw_layers()
         frames, maps = zip(*(paint_frame(layers, t, size) for t in range(length)), strict=True)
         labels = np.stack(maps)
         images = draw_lighting(rng, length).apply(np.stack(frames))

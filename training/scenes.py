@@ -4,14 +4,15 @@ What they teach is rare in photos: an object that something thin cuts in two, on
 comes back, one that another of the same colour passes, an object of several parts.
 """
 
+from functools import partial
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import RGBImage
-from training.compose import Clip, Cutout, draw_targets
-from training.layers import Layer, paint_frame
-from training.lighting import draw_lighting
+from training.compose import Clip, Cutout, paint_clip
+from training.layers import Layer
 from training.motion import Floats, Placement, camera_path, smooth_walk
 from training.photos import OTHER, PhotoLibrary
 from training.shapes import draw_texture
@@ -32,15 +33,8 @@ def compose_scene(
     max_targets: int = 4,
 ) -> Clip:
     """Compose a clip of drawn objects whose every draw comes from `rng`."""
-    while True:
-        layers = _draw_layers(rng, photos, length, size)
-        frames, maps = zip(*(paint_frame(layers, t, size) for t in range(length)), strict=True)
-        images, labels = draw_lighting(rng, length).apply(np.stack(frames)), np.stack(maps)
-        if rng.random() < 0.5:
-            images, labels = images[::-1].copy(), labels[::-1].copy()
-        targets = draw_targets(rng, labels[0], max_targets)
-        if targets:
-            return Clip(images, labels, targets)
+    draw_layers = partial(_draw_layers, rng, photos, length, size)
+    return paint_clip(rng, draw_layers, length=length, size=size, max_targets=max_targets)
 
 
 def _draw_layers(
