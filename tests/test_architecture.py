@@ -15,7 +15,7 @@ ROWS = (
     ("workers",),
     ("prompts", "video", "checkpoints"),
     ("model", "writers"),
-    ("tracking",),
+    ("tracking", "detection"),
     ("service",),
     ("__init__", "console"),
     ("cli",),
@@ -31,7 +31,8 @@ DOORS = {
     "pycocotools": {"rle"},
     "sam2": {"model"},
     "tqdm": {"progress"},
-    "torch": {"model", "tracking", "service"},
+    "torch": {"model", "tracking", "detection", "service"},
+    "transformers": {"detection"},
     "triton": {"model"},
 }
 """The rooms that may import a dependency; Cog's door is predict.py."""
