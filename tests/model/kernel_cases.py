@@ -5,11 +5,15 @@ the tests must not import it. A GPU, where there is one, runs the compiled kerne
 """
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
+from subprocess import run
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +25,18 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a kernel takes on a GPU."""
+
+    shared: int
+    """Bytes of shared memory of a program."""
+    registers: int
+    """Of a thread."""
+    spilt: int
+    """Bytes of registers that a thread keeps in memory instead."""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """Arguments of `attend_fused`; the numbers are random."""
 
@@ -28,7 +44,7 @@ class Case:
     num_parts: int = 3
     num_valid: tuple[int, ...] | None = None
     dtype: torch.dtype = torch.float32
-    num_queries: int = 40
+    num_queries: int = 20
     num_keys: int = 333
     channels: int = 32
     width: int = 16
@@ -90,8 +106,8 @@ def largest_without_keys(case: Case) -> float:
     return float(attend(case, *case.inputs()).abs().max())
 
 
-def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> dict[str, int]:
-    """Compile the kernel for a GPU that need not be there; return what it takes, in bytes."""
+def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> Compiled:
+    """Compile the kernel for a GPU that need not be there."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -99,46 +115,58 @@ def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> dict[str
     from sam_video.model.fused_attention import _average_part as kernel
 
     names = kernel.arg_names
-    constants = {
-        "CHANNELS": channels,
-        "WIDTH": 64,
-        "BLOCK_QUERIES": tile.num_queries,
-        "BLOCK_KEYS": tile.num_keys,
-    }
+    blocks = {"BLOCK_QUERIES": tile.num_queries, "BLOCK_KEYS": tile.num_keys}
+    constants = {"CHANNELS": channels, "WIDTH": 64, **blocks}
     types = dict.fromkeys(names, "i32") | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("queries", "keys", "values"), "*bf16")
     types |= {"num_valid": "*i32", "averages": "*fp32", "weights": "*fp32"}
+    aligned = ("queries", "keys", "values", "averages", "weights")
     source = ASTSource(
         fn=kernel,
         signature=types,
         constexprs={(names.index(name),): value for name, value in constants.items()},
-        attrs={
-            (names.index(name),): [["tt.divisibility", 16]]
-            for name, kind in types.items()
-            if kind.startswith("*")
-        },
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    major, minor = capability
+    target = GPUTarget("cuda", 10 * capability[0] + capability[1], 32)
     options = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
-    target = GPUTarget("cuda", 10 * major + minor, 32)
-    return {"shared": triton.compile(source, target=target, options=options).metadata.shared}
+    binary = triton.compile(source, target=target, options=options)
+    return Compiled(binary.metadata.shared, *_registers(binary.asm["cubin"]))
+
+
+def _registers(cubin: bytes) -> tuple[int, int]:
+    """Return how many registers a thread takes, and how many bytes of them are spilt."""
+    import triton.backends.nvidia
+
+    program = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
+    with NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        report = run([program, "-res-usage", file.name], capture_output=True, text=True, check=True)
+    found = re.search(r"REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", report.stdout + report.stderr)
+    assert found, report
+    registers, *spilt = map(int, found.groups())
+    return registers, sum(spilt)
 
 
 @contextmanager
 def kernel_process(*, interprets: bool) -> Iterator[ProcessPoolExecutor]:
-    """Start a process that may import Triton, and end it.
+    """Start a process that may import Triton, and end it with all that it has compiled.
 
     Args:
         interprets: Whether Triton interprets kernels there. It never does where there is a GPU.
     """
     is_interpreted = interprets and DEVICE == "cpu"
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, context, _prepare, (is_interpreted,)) as process:
+    with (
+        TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, context, _prepare, (is_interpreted, folder)) as process,
+    ):
         yield process
 
 
-def _prepare(is_interpreted: bool) -> None:
+def _prepare(is_interpreted: bool, folder: str) -> None:
     torch.set_num_threads(1)
+    os.environ["TRITON_CACHE_DIR"] = folder
     if not is_interpreted:
         os.environ.pop("TRITON_INTERPRET", None)
         return
