@@ -9,17 +9,19 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from subprocess import run
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from sam_video.model.attention_tiles import Tile
+from sam_video.model.attention_tiles import Tile, best_parts, tile_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -52,13 +54,16 @@ class Case:
     scale: float = 1.0
     """Of the scores."""
     shares_queries: bool = False
+    is_transposed: bool = False
+    """Whether neighbours in memory are numbers of different tokens."""
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return queries, keys, values and the number of valid keys."""
         generator = torch.Generator().manual_seed(0)
 
         def numbers(count: int, length: int, width: int) -> Tensor:
-            return torch.randn(count, length, width, generator=generator).to(self.dtype)
+            made = torch.randn(count, length, width, generator=generator).to(self.dtype)
+            return made.mT.contiguous().mT if self.is_transposed else made
 
         count = 1 if self.shares_queries else self.count
         queries = numbers(count, self.num_queries, self.channels) * self.channels**-0.5
@@ -68,13 +73,27 @@ class Case:
         return queries.expand(self.count, -1, -1), keys, values, valid
 
 
-def attend(case: Case, *inputs: Tensor | None) -> Tensor:
-    """Run the kernel."""
+def attend(
+    case: Case, queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None
+) -> Tensor:
+    """Run the kernel as a case says."""
+    return _on_device(queries, keys, values, num_valid, tile=case.tile, num_parts=case.num_parts)
+
+
+def _on_device(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    num_valid: Tensor | None,
+    *,
+    tile: Tile | None = None,
+    num_parts: int | None = None,
+) -> Tensor:
     from sam_video.model.fused_attention import attend_fused
 
-    queries, keys, values, valid = (None if one is None else one.to(DEVICE) for one in inputs)
-    assert queries is not None and keys is not None and values is not None
-    found = attend_fused(queries, keys, values, valid, tile=case.tile, num_parts=case.num_parts)
+    queries, keys, values = (tensor.to(DEVICE) for tensor in (queries, keys, values))
+    num_valid = None if num_valid is None else num_valid.to(DEVICE)
+    found = attend_fused(queries, keys, values, num_valid, tile=tile, num_parts=num_parts)
     return found.cpu()
 
 
@@ -99,6 +118,23 @@ def reads_invalid_keys(case: Case) -> bool:
     short = attend(case, queries, keys[:, :end], values[:, :end], valid)
     keys[:, end:], values[:, end:] = torch.nan, torch.nan
     return not torch.equal(attend(case, queries, keys, values, valid), short)
+
+
+def differs_from_the_table(case: Case, capability: tuple[int, int], num_sms: int) -> bool:
+    """Tell whether a GPU divides the work otherwise than the table and the formula say."""
+    queries, keys, values, valid = case.inputs()
+    tile = tile_for(capability, case.count)
+    assert tile is not None
+    num_blocks = case.count * -(-case.num_queries // tile.num_queries)
+    num_parts = best_parts(num_blocks, case.num_keys, num_sms, tile)
+    known = attend(replace(case, tile=tile, num_parts=num_parts), queries, keys, values, valid)
+    properties = SimpleNamespace(multi_processor_count=num_sms)
+    with (
+        patch("torch.cuda.get_device_capability", return_value=capability),
+        patch("torch.cuda.get_device_properties", return_value=properties),
+    ):
+        found = _on_device(queries, keys, values, valid)
+    return not torch.equal(found, known)
 
 
 def largest_without_keys(case: Case) -> float:

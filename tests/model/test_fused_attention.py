@@ -13,6 +13,7 @@ from tests.model.kernel_cases import (
     DEVICE,
     Case,
     compiled,
+    differs_from_the_table,
     error,
     kernel_process,
     largest_without_keys,
@@ -62,6 +63,7 @@ SHAPES = {
     "one part": Case(SMALL, 1),
     "keys off the blocks": Case(SMALL, 5),
     "queries off the blocks": Case(SMALL, 2, num_queries=40, num_keys=64),
+    "inputs in another order": Case(SMALL, is_transposed=True),
     "whole blocks": Case(SMALL, 2, num_queries=32, num_keys=128),
 }
 
@@ -98,6 +100,15 @@ def test_keys_beyond_the_valid_ones_change_no_bit(
     process: ProcessPoolExecutor, num_valid: tuple[int, ...]
 ) -> None:
     assert not process.submit(reads_invalid_keys, Case(SMALL, 4, num_valid)).result()
+
+
+@pytest.mark.parametrize("num_valid", [None, (77,)], ids=str)
+def test_tile_and_parts_are_those_of_the_gpu_however_many_keys_are_valid(
+    process: ProcessPoolExecutor, num_valid: tuple[int, ...] | None
+) -> None:
+    case = Case(SMALL, num_valid=num_valid)
+    for gpu in TILES:
+        assert not process.submit(differs_from_the_table, case, gpu, 5).result()
 
 
 def test_an_object_without_keys_gets_zeros(process: ProcessPoolExecutor) -> None:
