@@ -13,7 +13,7 @@ from sam_video.model.cuda_graphs import is_close
 
 logger = logging.getLogger(__name__)
 
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+Attention = Callable[..., Tensor]
 """Takes queries, keys and values as `attend` does."""
 
 TOLERANCE = 0.02
@@ -71,28 +71,39 @@ class Rotation:
         return Rotation(self.cosines.to(device), self.sines.to(device))
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None
+) -> Tensor:
     """Average values by the softmax of scaled queries times keys.
 
     Args:
         queries: `(N, Q, C)`, scaled.
         keys: `(N, K, C)`.
         values: `(N, K, D)`.
+        num_valid: `(N,)` int32: only so many keys of an object count. All by default.
 
     Returns:
         `(N, Q, D)`.
     """
     if queries.is_cuda:  # its fastest kernels want values as wide as keys
         padded = pad(values, (0, keys.shape[-1] - values.shape[-1]))
+        mask = None if num_valid is None else valid_keys(num_valid, keys.shape[1])
         heads = scaled_dot_product_attention(
-            queries[:, None], keys[:, None], padded[:, None], scale=1.0
+            queries[:, None], keys[:, None], padded[:, None], attn_mask=mask, scale=1.0
         )
         return heads[:, 0, :, : values.shape[-1]]
     averages = values.new_empty(len(queries), queries.shape[1], values.shape[-1])
-    scores = room_for_scores(queries.shape[1], values)
-    for one_queries, one_keys, one_values, out in zip(queries, keys, values, averages, strict=True):
-        attend_one(one_queries, one_keys, one_values, out, scores)
+    lengths = [keys.shape[1]] * len(keys) if num_valid is None else num_valid.tolist()
+    for row, length in enumerate(lengths):
+        scores = room_for_scores(queries.shape[1], values[:, :length])
+        attend_one(queries[row], keys[row, :length], values[row, :length], averages[row], scores)
     return averages
+
+
+def valid_keys(num_valid: Tensor, num_keys: int) -> Tensor:
+    """Tell which keys of each object count, `(N, 1, 1, K)`."""
+    numbers = torch.arange(num_keys, device=num_valid.device)
+    return (numbers < num_valid[:, None])[:, None, None]
 
 
 def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
