@@ -218,6 +218,10 @@ class ObjectMask:
     """If requested: `(H, W)` uint8, the probability of the object as 0 to 255."""
     candidates: tuple[Candidate, ...] = ()
     """If requested: the masks that fit the prompt, in the network's order."""
+    concept: str | None = None
+    """The words that found it; None for an object that prompts alone name."""
+    detection_score: float | None = None
+    """How sure the detector was of it at best, 0 to 1; None if no detection was of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
