@@ -233,6 +233,16 @@ class MaskFrame:
     """Ordered by `object_index`; an object that is not tracked on this frame is left out."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """Objects that come and go on a frame while the tracker runs."""
+
+    births: tuple[ObjectPrompt, ...] = ()
+    """Positive prompts on the frame, each of an object that has never been tracked."""
+    removals: tuple[str, ...] = ()
+    """Names of objects that are tracked no further, and not on this frame either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of the source that the output video shows without a break."""

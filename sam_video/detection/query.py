@@ -59,6 +59,10 @@ class TextQuery:
         """The least score of a detection to be kept."""
         return self.threshold or self.detector.threshold
 
+    def may_find(self, object_id: str) -> bool:
+        """Whether a name is a concept's or that of an instance: prompts refine or exclude those."""
+        return object_id in self.concepts or self.concept_of(object_id) is not None
+
     def concept_of(self, object_id: str) -> str | None:
         """Return the concept of which a name may be an instance: `person` for `person_2`."""
         concept, _, number = object_id.rpartition("_")
