@@ -13,6 +13,7 @@ from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
 from sam_video.service.text_frames import TextFrames
+from sam_video.service.words import query_of
 from sam_video.tracking.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
 from sam_video.video.read_ahead import ReadAhead
@@ -24,14 +25,15 @@ MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
 
 def segment_video(
     video: Path | str | FrameSource,
-    prompts: Sequence[ObjectPrompt],
+    prompts: Sequence[ObjectPrompt] = (),
     *,
     model: str | Model = "large",
     track_backward: bool = True,
     start_frame: int = -1,
     end_frame: int = -1,
     frame_interval: int = 1,
-    text: TextQuery | None = None,
+    text: str | TextQuery | None = None,
+    text_model: str = "auto",
 ) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of the objects that are prompted or found.
 
@@ -45,16 +47,23 @@ def segment_video(
         start_frame: First frame to process; -1 is the start.
         end_frame: Last frame to process, inclusive; -1 is the end.
         frame_interval: Process only every Nth frame and the prompted frames.
-        text: What to find by words; there may be no prompts then. Negative clicks named like a
-            concept exclude its instances under them.
+        text: What to find by words, such as `dog, red car`; there may be no prompts then. Negative
+            clicks named like a concept exclude its instances under them.
+        text_model: The detector for a `text` that is no query; `auto` is pocket's own with the
+            model `pocket`, else `owlv2_large` on a GPU and `owlv2_base` on a CPU.
 
     Raises:
-        RequestError: The video ends before `start_frame`, or there is too much to process.
-        PromptError: A prompt cannot be used with this video, or there are too many objects.
+        RequestError: The video ends before `start_frame`, there is too much to process, or the
+            detector needs a package that is missing.
+        PromptError: A prompt cannot be used with this video, there are too many objects, or the
+            detector cannot look for a word.
         VideoError: The video cannot be read.
-        CheckpointError: The checkpoint cannot be loaded.
+        CheckpointError: The checkpoint or the detector cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
+    if isinstance(text, str):
+        name = model if isinstance(model, str) else ""
+        text = query_of(text, text_model=text_model, model=name)
     with _opened(video) as source:
         fitted = fit_prompts(prompts, source, text.may_find if text else None)
         selection = select_frames(
