@@ -1,4 +1,4 @@
-"""A model of a few lines: an object is what has the colour that was clicked."""
+"""A model of a few lines: an object is what has the colour that was clicked, or amid a box."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
-from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
+from sam_video.types import BoolMask, Click, ConfidenceMap, ObjectPrompt, RGBImage
 
 
 class FakeModel:
@@ -25,6 +25,8 @@ class FakeModel:
         """Objects, mask memories and pointers of each call of `with_memory`."""
         self.encoded: list[int] = []
         """Frames in each call of the image encoder."""
+        self.decoded: list[int] = []
+        """Objects in each call of `decode` with positive prompts."""
 
     def share_cores(self, num_threads: int) -> None:
         pass
@@ -54,7 +56,8 @@ class FakeModel:
     ) -> Prediction:
         if previous is not None:  # a correction takes the object away
             return self._prediction(image, torch.full_like(informed, -1))
-        points = [prompt.clicks[0] for prompt in prompts]
+        self.decoded.append(len(prompts))
+        points = [_point(prompt) for prompt in prompts]
         colours = [image.features[0, :, int(point.y), int(point.x)] for point in points]
         return self._prediction(image, torch.stack(colours))
 
@@ -97,3 +100,11 @@ class FakeModel:
         whole, nothing = np.ones_like(masks), np.zeros_like(masks)
         scores = torch.tensor([[0.5, 0.9, 0.1]]).expand(len(prompts), -1)
         return np.stack([whole, masks, nothing], axis=1), scores
+
+
+def _point(prompt: ObjectPrompt) -> Click:
+    """Return the first click of a prompt, or the middle of its box."""
+    if prompt.clicks:
+        return prompt.clicks[0]
+    assert prompt.box is not None
+    return Click((prompt.box.x0 + prompt.box.x1) / 2, (prompt.box.y0 + prompt.box.y1) / 2)

@@ -108,7 +108,7 @@ def _found(detections: Sequence[Detection], image: RGBImage, segment: Segment) -
     masks = iter(segment([box for item, box in boxed if item.mask is None]))
     pairs = [(item, box, next(masks) if item.mask is None else item.mask) for item, box in boxed]
     return [
-        Found(item.concept, item.score, box, rle.encode(mask), item.mask)
+        Found(item.concept, item.score, box, rle.encode(mask), item.mask is not None)
         for item, box, mask in pairs
         if mask.any()
     ]

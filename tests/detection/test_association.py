@@ -304,7 +304,7 @@ def test_the_score_of_an_object_is_its_best() -> None:
 
 
 def test_a_mask_of_the_detector_is_the_prompt_and_else_its_box() -> None:
-    with_mask = Found("person", 0.9, Box(0, 10, 20, 30), rle.encode(square(0)), square(0))
+    with_mask = Found("person", 0.9, Box(0, 10, 20, 30), rle.encode(square(0)), has_own_mask=True)
     changes = association().decide(0, {}, [with_mask, found(square(50))])
     assert [prompt.mask is None for prompt in changes.births] == [False, True]
     assert [prompt.box for prompt in changes.births] == [None, Box(50, 10, 70, 30)]

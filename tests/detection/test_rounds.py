@@ -119,7 +119,8 @@ def test_masks_are_kept_and_boxes_are_turned_into_masks() -> None:
     (given,) = boxed([Box(0, 10, 8, 30)])
     video = Video([ball(0, mask=given), ball(50)]).run([IMAGE])
     first, second = video.changes[0].births
-    assert first.mask is given
+    assert first.mask is not None
+    assert (first.mask == given).all()
     assert second.box == Box(50, 10, 70, 30)
 
 
