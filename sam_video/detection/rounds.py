@@ -47,7 +47,7 @@ class Rounds:
         self._thread = OrderedThreads(1)
         self._cuts = CutDetector()
         self._first: int | None = None
-        self._last = -1
+        self._decided = -1
         self._due: set[int] = set()
         self._detections: Future[list[Detection]] | None = None
 
@@ -61,8 +61,8 @@ class Rounds:
     @property
     def is_over(self) -> bool:
         """Whether nothing comes or goes on any later frame."""
-        is_first_alone = self._first is not None and not self._query.interval
-        return is_first_alone and self._last >= max(self._exclusions, default=-1)
+        last = max(self._exclusions, default=0)
+        return not self._query.interval and self._decided >= max(last, self._first or 0)
 
     def observe(self, frame: Frame) -> bool:
         """Take the next frame, and begin to look at it where a round is due."""
@@ -72,7 +72,6 @@ class Rounds:
                 self._query.detector.detect, frame.image, words, self._query.keep_threshold
             )
             self._detections = self._thread.submit(0, detect)
-        self._last = frame.index
         return self._detections is not None or frame.index in self._exclusions
 
     def _is_round(self, frame: Frame) -> bool:
@@ -87,6 +86,7 @@ class Rounds:
     def decide(self, frame: Frame, tracked: Sequence[ObjectMask], segment: Segment) -> Changes:
         """Return which objects come and go on a frame."""
         masks = {item.object_id: item.mask for item in tracked}
+        self._decided = frame.index
         changes = Changes()
         if self._detections is not None:
             detections, self._detections = self._detections.result(), None
@@ -108,7 +108,7 @@ def _found(detections: Sequence[Detection], image: RGBImage, segment: Segment) -
     masks = iter(segment([box for item, box in boxed if item.mask is None]))
     pairs = [(item, box, next(masks) if item.mask is None else item.mask) for item, box in boxed]
     return [
-        Found(item.concept, item.score, box, rle.encode(mask), item.mask)
+        Found(item.concept, item.score, box, rle.encode(mask), item.mask is not None)
         for item, box, mask in pairs
         if mask.any()
     ]

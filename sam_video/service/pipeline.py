@@ -1,7 +1,7 @@
 """Compose reading, tracking and selection into one pass from a video and prompts to masks."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from sam_video.detection.query import TextQuery
@@ -109,30 +109,22 @@ def mask_frames(
     with (
         device_errors(),
         ReadAhead(selection, queue_size(selection.info)) as ahead,
-        ExitStack() as stack,
     ):
         source = TimedSource(ahead, wait_timer)
         numbered = selection.renumbered(prompts)
+        options = {
+            "track_backward": track_backward,
+            "with_confidences": with_confidences,
+            "with_candidates": with_candidates,
+        }
         if text is None:
-            tracker = stack.enter_context(
-                Tracker(model, source, numbered, with_confidences=with_confidences)
-            )
-            frames = _track(tracker, selection, track_backward=track_backward)
-            if with_candidates:
-                frames = map(tracker.with_candidates, frames)
+            frames = _prompted(model, source, numbered, selection, **options)
         else:
-            found = TextFrames(
-                model,
-                source,
-                numbered,
-                text,
-                track_backward=track_backward,
-                with_confidences=with_confidences,
-                with_candidates=with_candidates,
-                count_backward=selection.count_backward,
-            )
-            frames = stack.enter_context(closing(found.frames()))
-        yield from map(selection.original, frames)
+            count = selection.count_backward
+            found = TextFrames(model, source, numbered, text, count_backward=count, **options)
+            frames = found.frames()
+        with closing(frames):
+            yield from map(selection.original, frames)
 
 
 def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
@@ -150,18 +142,26 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
         yield video
 
 
-def _track(
-    tracker: Tracker, selection: FrameSelection, *, track_backward: bool
-) -> Iterator[MaskFrame]:
+def _prompted(
+    model: Model,
+    source: FrameSource,
+    prompts: Sequence[ObjectPrompt],
+    selection: FrameSelection,
+    *,
+    track_backward: bool,
+    with_confidences: bool,
+    with_candidates: bool,
+) -> Generator[MaskFrame, None, None]:
     """Run the tracker's passes in order and show their progress."""
-    tracker.condition()
-    passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
-    num_frames = selection.info.num_frames
-    total = None if num_frames is None else num_frames + passed
-    with frame_progress(total) as progress:
-        if track_backward:
-            for _ in tracker.backward():
+    with Tracker(model, source, prompts, with_confidences=with_confidences) as tracker:
+        tracker.condition()
+        passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
+        num_frames = selection.info.num_frames
+        total = None if num_frames is None else num_frames + passed
+        with frame_progress(total) as progress:
+            if track_backward:
+                for _ in tracker.backward():
+                    progress.update()
+            for masks in tracker.forward():
+                yield tracker.with_candidates(masks) if with_candidates else masks
                 progress.update()
-        for masks in tracker.forward():
-            yield masks
-            progress.update()
