@@ -6,6 +6,8 @@ import logging
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predict(session: Session, video: Path, folder: Path, **inputs: Any) -> list[str]:
     request = Request(input_video=video, **{"model": "pocket", **inputs})
     return [path.name for path in session.predict(request, folder)]
+
+
+@pytest.fixture
+def run(session: Session, clip: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    return partial(predict, session, clip, tmp_path)
 
 
 def objects(folder: Path) -> list[dict[str, Any]]:
@@ -228,9 +235,7 @@ def test_a_detector_that_cannot_be_loaded_is_tried_again(
     ids=["every-second", "first", "preview"],
 )
 def test_the_log_says_what_a_large_detector_costs_on_a_cpu(
-    session: Session,
-    clip: Path,
-    tmp_path: Path,
+    run: Callable[..., list[str]],
     caplog: pytest.LogCaptureFixture,
     inputs: dict[str, Any],
     looks: str,
@@ -239,7 +244,7 @@ def test_the_log_says_what_a_large_detector_costs_on_a_cpu(
         pytest.skip("this machine has a GPU")
     inputs = {"text_interval": 2} | inputs
     with caplog.at_level(logging.WARNING):
-        predict(session, clip, tmp_path, text_prompt="disc", text_model="owlv2_base", **inputs)
+        run(text_prompt="disc", text_model="owlv2_base", **inputs)
     (message,) = (text for text in caplog.messages if "owlv2_base" in text)
     assert message.startswith(
         f"owlv2_base takes about 9 s an image on a CPU with two cores, and {looks}; a larger"
