@@ -22,6 +22,6 @@ def _find(image: RGBImage) -> list[Detection]:
 
 
 def _box_of(image: RGBImage, colour: tuple[int, int, int]) -> Box | None:
-    is_near: BoolMask = (np.abs(image.astype(int) - colour) < 60).all(axis=2)
+    is_near: BoolMask = np.all(np.abs(image.astype(int) - colour) < 60, axis=2)
     x, y, width, height = cv2.boundingRect(is_near.view(np.uint8))
     return Box(x, y, x + width, y + height) if width else None
