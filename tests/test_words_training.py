@@ -1,7 +1,9 @@
 """How pocket's words are trained: drawn things and scenes, targets, losses, the loop, the score."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,7 @@ from sam_video.detection.words_network import GRID, IMAGE_SIZE, CellOutputs
 from training.photos import IGNORE, PhotoLibrary
 from training.words import pen
 from training.words.losses import box_overlaps, losses
-from training.words.scenes import Painter, Scene, draw_scene
+from training.words.scenes import Painter, Scene, draw_any, draw_crowd, draw_scene
 from training.words.score import Scores, held_out_scenes, overlap
 from training.words.targets import NOTHING, PHOTO, UNKNOWN, SceneBatch, SceneBatches, collate
 from training.words.things import draw_thing
@@ -29,6 +31,11 @@ needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="the photos are no
 
 def scene(seed: int = 0) -> Scene:
     return draw_scene(np.random.default_rng(seed))
+
+
+def crowd(seed: int = 0) -> Scene:
+    pool = [draw_any(np.random.default_rng([seed, index]), 64) for index in range(12)]
+    return draw_crowd(np.random.default_rng(seed), pool)
 
 
 def batch(*seeds: int) -> SceneBatch:
@@ -69,14 +76,29 @@ def test_equal_seeds_draw_equal_scenes() -> None:
     assert not np.array_equal(first.image, other.image)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_box_of_a_thing_is_around_what_is_seen_of_it(seed: int) -> None:
-    drawn = scene(seed)
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        *(pytest.param(partial(scene, seed), id=f"scene {seed}") for seed in range(6)),
+        *(pytest.param(partial(crowd, seed), id=f"crowd {seed}") for seed in range(3)),
+    ],
+)
+def test_box_of_a_thing_is_around_what_is_seen_of_it(drawn: Callable[[], Scene]) -> None:
+    assert_boxes_are_tight(drawn())
+
+
+def assert_boxes_are_tight(drawn: Scene) -> None:
     assert drawn.image.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
     for thing in drawn.things:
         rows, columns = np.nonzero(drawn.labels == thing.label)
         edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         assert np.allclose(thing.box, np.array(edges) / IMAGE_SIZE)
+
+
+def test_crowd_shows_most_things_of_its_grid() -> None:
+    counts = [len(crowd(seed).things) for seed in range(5)]
+    assert min(counts) > 5
+    assert max(counts) <= 25
 
 
 def test_labels_are_where_the_picture_changes() -> None:

@@ -1,4 +1,4 @@
-"""What the words network is trained by: focal loss of names, GIoU of boxes, and two more."""
+"""What the words network is trained by: focal loss of names, GIoU of boxes, and three more."""
 
 from typing import NamedTuple
 
@@ -29,13 +29,15 @@ class Losses(NamedTuple):
     """Of a batch, each a scalar."""
 
     nouns: Tensor
+    choice: Tensor
     boxes: Tensor
     quality: Tensor
     colours: Tensor
 
     def total(self) -> Tensor:
         """Weigh them against each other."""
-        total: Tensor = self.nouns + 2 * self.boxes + self.quality + 0.5 * self.colours
+        names = self.nouns + self.choice + 0.5 * self.colours
+        total: Tensor = names + self.boxes + 0.5 * self.quality
         return total
 
 
@@ -49,11 +51,13 @@ def losses(outputs: CellOutputs, batch: SceneBatch) -> Losses:
     quality = binary_cross_entropy_with_logits(
         outputs.quality[:, 0][found], overlap.detach(), reduction="none"
     )
-    colours = cross_entropy(
-        outputs.colours.permute(0, 2, 3, 1)[found], batch.colours[found], reduction="none"
+    choice, colours = (
+        cross_entropy(logits.permute(0, 2, 3, 1)[found], truth[found], reduction="none")
+        for logits, truth in ((outputs.nouns, batch.nouns), (outputs.colours, batch.colours))
     )
     return Losses(
         nouns=_focal_loss(outputs.nouns, batch) / total,
+        choice=(choice * weights).sum() / total,
         boxes=((1 - generalised) * weights).sum() / total,
         quality=(quality * weights).sum() / total,
         colours=(colours * weights).sum() / total,

@@ -1,5 +1,6 @@
 """Scenes for words: a landscape, named things in it, and what hides or resembles them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -37,6 +38,18 @@ class NamedThing:
     """Index into `COLOURS`."""
     box: tuple[float, float, float, float]
     """Of what is seen of it: left, top, right, bottom in shares of the image."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnThing:
+    """A thing on its own square, not yet in a scene."""
+
+    noun: str
+    colour: str
+    picture: RGBImage
+    """`(S, S, 3)`."""
+    cover: npt.NDArray[np.uint8]
+    """`(S, S)`, 1 on the thing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +110,7 @@ class Painter:
             return area
         window = np.s_[y : y + height, x : x + width]
         matrix[:, 2] -= (x, y)
-        pixels = self._warp(_spread(picture, cover), matrix, (width, height))
+        pixels = self._warp(picture, matrix, (width, height))
         weight = opacity[window][..., None].astype(np.float32) / 255
         under = self.image[window]
         self.image[window] = under + (pixels.astype(np.float32) - under) * weight
@@ -123,12 +136,6 @@ class Painter:
         return np.asarray(cv2.warpAffine(picture, matrix, size), dtype=np.uint8)
 
 
-def _spread(picture: RGBImage, cover: npt.NDArray[np.uint8]) -> RGBImage:
-    """Continue a thing's colours a little beyond its edge, so that the edge does not darken."""
-    grown = cv2.dilate(picture, np.ones((5, 5), np.uint8))
-    return np.where(cover[..., None] > 0, picture, grown)
-
-
 def draw_scene(rng: np.random.Generator, photos: PhotoLibrary | None = None) -> Scene:
     """Draw a scene whose every draw comes from `rng`.
 
@@ -142,14 +149,45 @@ def draw_scene(rng: np.random.Generator, photos: PhotoLibrary | None = None) -> 
     drawn = []
     for label in range(1, _draw_number(rng) + 1):
         _paste_unnamed(painter)
-        drawn.append((label, *_paste_thing(painter, label)))
+        size = float(np.exp(rng.uniform(np.log(28), np.log(150))))
+        thing = draw_any(rng, _canvas_side(size))
+        centre = rng.uniform(-0.03, 1.03, 2) * IMAGE_SIZE
+        area = _paste_thing(painter, thing, label, size=size, centre=centre)
+        drawn.append((label, thing.noun, thing.colour, area))
     if rng.random() < 0.15:
         drawn.append((len(drawn) + 1, *_paste_tree_in_front(painter, len(drawn) + 1)))
     elif rng.random() < 0.3:
         _paste_post(painter)
+    return _finish(painter, drawn, is_photo=is_photo)
+
+
+def draw_crowd(
+    rng: np.random.Generator, pool: Sequence[DrawnThing], photos: PhotoLibrary | None = None
+) -> Scene:
+    """Draw a scene with a thing of a pool in each field of a grid of 9 to 25.
+
+    It takes no longer to learn from than another scene, and shows three times as many things.
+    """
+    aspect = float(np.exp(rng.uniform(np.log(0.8), np.log(1.5))))
+    image, is_photo = draw_backdrop(rng, photos, aspect)
+    painter = Painter(rng, image, aspect)
+    fields = int(rng.integers(3, 6))
+    side = IMAGE_SIZE / fields
+    drawn = []
+    for label, (row, column) in enumerate(np.ndindex(fields, fields), start=1):
+        thing = pool[int(rng.integers(len(pool)))]
+        centre = side * (np.array([column, row]) + rng.uniform(0.35, 0.65, 2))
+        size = side * rng.uniform(0.75, 1.25)
+        area = _paste_thing(painter, thing, label, size=size, centre=centre)
+        drawn.append((label, thing.noun, thing.colour, area))
+    return _finish(painter, drawn, is_photo=is_photo)
+
+
+def _finish(painter: Painter, drawn: list[tuple[int, str, str, float]], *, is_photo: bool) -> Scene:
+    """Record a painted scene, and find out what is seen of the things in it."""
     seen = [_named(painter.labels, *thing) for thing in drawn]
     things = tuple(thing for thing in seen if thing is not None)
-    return Scene(_record(rng, painter.image), painter.labels, things, is_photo)
+    return Scene(_record(painter.rng, painter.image), painter.labels, things, is_photo)
 
 
 def _draw_number(rng: np.random.Generator) -> int:
@@ -157,20 +195,29 @@ def _draw_number(rng: np.random.Generator) -> int:
     return 0 if rng.random() < 0.1 else int(rng.integers(1, 9))
 
 
-def _paste_thing(painter: Painter, label: int) -> tuple[str, str, float]:
-    rng = painter.rng
+def draw_any(rng: np.random.Generator, side: int) -> DrawnThing:
+    """Draw a thing of any noun and colour on a square of `side` pixels."""
     noun = str(rng.choice(NOUNS))
     colour = str(rng.choice(COLOURS))
     if noun in _NATURAL and rng.random() < _NATURAL[noun][1]:
         colour = _NATURAL[noun][0]
-    size = float(np.exp(rng.uniform(np.log(28), np.log(150))))
-    picture, cover = draw_thing(rng, noun, colour, _canvas_side(size))
+    return DrawnThing(noun, colour, *draw_thing(rng, noun, colour, side))
+
+
+def _paste_thing(
+    painter: Painter,
+    thing: DrawnThing,
+    label: int,
+    *,
+    size: float,
+    centre: npt.NDArray[np.float64],
+) -> float:
+    """Paste a thing, often mirrored and a little tilted, and return its area."""
+    rng, picture, cover = painter.rng, thing.picture, thing.cover
     if rng.random() < 0.5:
         picture, cover = np.ascontiguousarray(picture[:, ::-1]), cover[:, ::-1].copy()
-    tilt = rng.normal(0, 0.5 if noun in _TURNING else 0.12)
-    centre = rng.uniform(-0.03, 1.03, 2) * IMAGE_SIZE
-    area = painter.paste(picture, cover, label, size=size, centre=centre, tilt=tilt)
-    return noun, colour, area
+    tilt = rng.normal(0, 0.5 if thing.noun in _TURNING else 0.12)
+    return painter.paste(picture, cover, label, size=size, centre=centre, tilt=tilt)
 
 
 def _paste_tree_in_front(painter: Painter, label: int) -> tuple[str, str, float]:

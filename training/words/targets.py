@@ -10,13 +10,25 @@ from torch.utils.data import Dataset
 
 from sam_video.detection.words_network import GRID
 from training.photos import IGNORE, PhotoLibrary
-from training.words.scenes import NamedThing, Scene, draw_scene
+from training.words.scenes import (
+    DrawnThing,
+    NamedThing,
+    Scene,
+    draw_any,
+    draw_crowd,
+    draw_scene,
+)
 
 NOTHING, UNKNOWN, PHOTO = -1, -2, -3
 """Noun of a cell with nothing in it, of one that is not learned from, of one of a photo."""
 
 _MIDDLE = 0.3
 """A cell finds a thing from within so many of its box's sides off its centre."""
+
+
+_CROWDED_SHARE = 0.5
+_STEPS_OF_A_POOL = 150
+_THINGS_OF_A_POOL = 300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +48,14 @@ class SceneBatch:
 
 
 class SceneBatches(Dataset[SceneBatch]):
-    """The batches of a run by their step: the same seed and step give the same batch."""
+    """The batches of a run by their step: the same seed and step give the same batch.
+
+    The things of crowded scenes come from pools, each of which serves some hundred steps.
+    """
 
     def __init__(self, photos: PhotoLibrary | None, *, scenes: int, seed: int, steps: int) -> None:
         self._photos, self._scenes, self._seed, self._steps = photos, scenes, seed, steps
+        self._pool: tuple[int, list[DrawnThing]] = (-1, [])
 
     def __len__(self) -> int:
         return self._steps
@@ -48,7 +64,18 @@ class SceneBatches(Dataset[SceneBatch]):
         if step >= self._steps:
             raise IndexError(step)
         rng = np.random.default_rng([self._seed, step])
-        return collate([draw_scene(rng, self._photos) for _ in range(self._scenes)])
+        return collate([self._draw(rng, step) for _ in range(self._scenes)])
+
+    def _draw(self, rng: np.random.Generator, step: int) -> Scene:
+        if rng.random() < _CROWDED_SHARE:
+            return draw_crowd(rng, self._draw_pool(step // _STEPS_OF_A_POOL), self._photos)
+        return draw_scene(rng, self._photos)
+
+    def _draw_pool(self, index: int) -> list[DrawnThing]:
+        if self._pool[0] != index:
+            rng = np.random.default_rng([self._seed, index, 1])
+            self._pool = (index, [draw_any(rng, 96) for _ in range(_THINGS_OF_A_POOL)])
+        return self._pool[1]
 
 
 def collate(scenes: list[Scene]) -> SceneBatch:

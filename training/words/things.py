@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -29,11 +30,13 @@ def draw_thing(
     """Draw a thing.
 
     Returns:
-        The `(side, side, 3)` picture and the `(side, side)` map that is 1 on the thing.
+        The `(side, side, 3)` picture, whose colours go on a little beyond the thing's edge, and the
+        `(side, side)` map that is 1 on the thing.
     """
     pen = Pen(rng, colour, side)
     _DRAW[noun](pen)
-    return pen.picture, pen.cover
+    grown = cv2.dilate(pen.picture, np.ones((5, 5), np.uint8))
+    return np.where(pen.cover[..., None] > 0, pen.picture, grown), pen.cover
 
 
 def _draw_ball(pen: Pen) -> None:

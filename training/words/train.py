@@ -17,11 +17,11 @@ from sam_video.detection.words_network import WordsNetwork
 from sam_video.model.pocket import PocketTrunk
 from training.photos import PhotoLibrary
 from training.train import Clock, learning_rate_factor, save_weights
-from training.words.losses import losses
+from training.words.losses import Losses, losses
 from training.words.targets import SceneBatch, SceneBatches
 
 _AVERAGE_DECAY = 0.998
-_TRUNK_SHARE = 0.33
+_TRUNK_SHARE = 0.4
 """Of the learning rate, for the trunk, which has learned already."""
 _WARM_UP = 0.02
 _REPORT_EVERY = 50
@@ -157,12 +157,10 @@ def _loader(step: int, steps: int, options: argparse.Namespace) -> DataLoader[Sc
 
 
 def _report(trainer: Trainer, clock: Clock, history: list[tuple[float, ...]]) -> None:
-    nouns, boxes, quality, colours = np.mean(history, axis=0)
-    print(
-        f"step {trainer.step}, {clock.spent_seconds / 60:.1f} min: nouns {nouns:.3f}, "
-        f"boxes {boxes:.3f}, quality {quality:.3f}, colours {colours:.3f}",
-        flush=True,
-    )
+    means = zip(Losses._fields, np.mean(history, axis=0), strict=True)
+    losses_text = ", ".join(f"{name} {mean:.3f}" for name, mean in means)
+    minutes = clock.spent_seconds / 60
+    print(f"step {trainer.step}, {minutes:.1f} min: {losses_text}", flush=True)
 
 
 def _save(trainer: Trainer, clock: Clock, folder: Path) -> None:
@@ -187,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=1_000_000, help="length of the run in steps")
     add("--minutes", type=float, default=math.inf, help="length of the run in time, if shorter")
     add("--scenes", type=int, default=4, help="in each batch")
-    add("--learning-rate", type=float, default=1e-3, help="of the heads, at its highest")
+    add("--learning-rate", type=float, default=2e-3, help="of the heads, at its highest")
     add("--seed", type=int, default=0, help="same seed and steps, same weights")
     add("--workers", type=int, default=0, help="processes that draw scenes ahead")
     add("--save-minutes", type=float, default=4, help="between checkpoints")
