@@ -98,7 +98,7 @@ def test_the_targets_of_make_exist() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_the_modules_that_are_run_exist_and_have_the_options(path: Path) -> None:
     text = path.read_text().replace("\\\n", " ")
-    for module, arguments in re.findall(r"-m ((?:benchmarks|training)\.\w+)([^`\n]*)", text):
+    for module, arguments in re.findall(r"-m ((?:benchmarks|training)(?:\.\w+)+)([^`\n]*)", text):
         spec = find_spec(module)
         assert spec is not None, module
         assert spec.origin is not None, module
