@@ -125,6 +125,22 @@ def test_predict_takes_options_as_text(
             "video_fps is 'fast'; expected a whole number",
         ),
         (
+            ["predict", *options("input_video=a.mp4", "text_threshold=high")],
+            "text_threshold is 'high'; expected a number",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_threshold=nan")],
+            "text_threshold is nan; expected a number, 0 to 1",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_interval=-1")],
+            "text_interval is -1; expected a whole number, at least 0",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_model=clip")],
+            "text_model is 'clip'; expected one of auto, owlv2_large, owlv2_base, llmdet, sam3, po",
+        ),
+        (
             ["predict", *options("input_video=a.mp4", "output_video=maybe")],
             "output_video is 'maybe'; expected true or false",
         ),
