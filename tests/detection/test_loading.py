@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sam_video.detection import loading
 from sam_video.detection.grounding_dino import GroundingDinoDetector
 from sam_video.detection.interface import Detector
 from sam_video.detection.owlv2 import Owlv2Detector
 from sam_video.errors import CheckpointError
+from tests.worker_threads import Cancelled, cancelled_when
 
 CPU = torch.device("cpu")
 
@@ -123,6 +126,24 @@ def test_code_that_a_folder_brings_is_not_run(
     path.write_text(json.dumps({**json.loads(path.read_text()), **named}))
     (Owlv2Detector if kind == "owlv2" else GroundingDinoDetector)(folder, CPU)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_cancellation_is_not_kept_waiting_and_breaks_no_import(
+    owlv2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_end, has_ended = (threading.Event() for _ in range(3))
+
+    def load(*_: Any) -> None:
+        has_begun.set()
+        may_end.wait(10)
+        has_ended.set()
+
+    monkeypatch.setattr(loading, "_load", load)
+    with pytest.raises(Cancelled), cancelled_when(has_begun.is_set):
+        loading.load_tokenizer(owlv2_folder, "CLIPTokenizer")
+    assert not has_ended.is_set()
+    may_end.set()
+    assert has_ended.wait(10)
 
 
 @pytest.mark.parametrize("kind", ["owlv2", "llmdet"])
