@@ -20,9 +20,6 @@ ENGINES = ("owlv2_large", "owlv2_base", "llmdet", "sam3", "pocket")
 _LLMDETS = ("llmdet_large", "llmdet_base", "llmdet_tiny")
 """The weights of `llmdet`: the largest that are there."""
 
-_CPU_SECONDS = {"owlv2_base": 9, "owlv2_large": 90, "llmdet": 11}
-"""What a frame takes on two cores; `llmdet` with its smallest weights."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -66,15 +63,7 @@ def load_detector(
         pocket: Detector = words.PocketWords(resolve_checkpoint(words.WEIGHTS), where)
         return pocket
     check_transformers(name)
-    detector = _load(name, where, _resolved(name, folder))
-    if where.type == "cpu" and name in _CPU_SECONDS:
-        logger.warning(
-            "text_model %s runs on the CPU, where each frame that it looks at takes about %d"
-            " seconds; text_interval says how often it looks",
-            name,
-            _CPU_SECONDS[name],
-        )
-    return detector
+    return _load(name, where, _resolved(name, folder))
 
 
 def _load(name: str, device: torch.device, folder: Path) -> Detector:

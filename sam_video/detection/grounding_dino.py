@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate, pad
 from sam_video.detection.boxes import corners, find_instances
 from sam_video.detection.interface import Detection
 from sam_video.detection.loading import check_transformers, load_network, load_tokenizer
+from sam_video.detection.pixels import on_device
 from sam_video.detection.word_pieces import check_lengths
 from sam_video.model.device import default_dtype, device_errors
 from sam_video.types import RGBImage
@@ -167,7 +168,7 @@ def to_input(image: RGBImage, device: torch.device) -> tuple[Tensor, Tensor]:
         The input, and its `(1, h, w)` int64 mask.
     """
     hw = resized_hw(image.shape[0], image.shape[1])
-    levels = torch.as_tensor(image).to(device).permute(2, 0, 1)[None].float()
+    levels = on_device(image, device).permute(2, 0, 1)[None].float()
     for size in ((image.shape[0], hw[1]), hw):  # Pillow's order, with whole levels in between
         levels = interpolate(levels, size, mode="bilinear", align_corners=False, antialias=True)
         levels = (levels + 0.5).floor().clamp(0, 255)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from sam_video.errors import CheckpointError, RequestError, one_line
+from sam_video.workers.threads import Future, Worker
 
 OLDEST_TRANSFORMERS = (5, 21)
 """Versions 5.0 to 5.20 give LLMDet's decoder the head of its first layer, and so wrong boxes."""
@@ -69,7 +71,9 @@ def load_network(
         CheckpointError: A file is missing or damaged, or does not fit the network.
     """
     _check_config(folder, config_types)
-    network, report = _loaded(folder, kind, dtype=torch.float32, use_safetensors=True, report=True)
+    network, report = _loaded(
+        folder, kind, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+    )
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(
             f"{folder} lacks {len(missing)} weights of the network, such as {missing[0]}"
@@ -93,15 +97,29 @@ def load_tokenizer(folder: Path, kind: str) -> Any:
     return _loaded(folder, kind)
 
 
-def _loaded(folder: Path, kind: str, *, report: bool = False, **options: Any) -> Any:
+def _loaded(folder: Path, kind: str, **options: Any) -> Any:
+    """Load in a thread that runs to its end.
+
+    A cancellation in the middle of an import would leave halves of modules behind. The caller stops
+    waiting, and what the thread loads is forgotten.
+    """
+    call = Future(partial(_load, folder, kind, options))
+    worker = Worker(call.run, lambda _: None, is_interruptible=False)
+    worker.start()
+    loaded = call.result()
+    worker.stop()
+    return loaded
+
+
+def _load(folder: Path, kind: str, options: dict[str, Any]) -> Any:
     import transformers  # noqa: PLC0415 (on first use: it takes seconds)
 
-    if report:
-        options["output_loading_info"] = True
     with _quiet():
         try:
             load = getattr(transformers, kind).from_pretrained
             return load(str(folder), **_FROM_THIS_FOLDER, **options)
+        except MemoryError:
+            raise
         except Exception as error:  # of json, safetensors, tokenizers, transformers, torch and more
             reason = one_line((str(error).strip().splitlines() or [type(error).__name__])[0])
             raise CheckpointError(f"{folder} cannot be loaded: {reason}") from error

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sam_video.detection.pixels import on_device
 from sam_video.types import RGBImage
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP, red, green and blue
@@ -23,7 +24,7 @@ def to_square(image: RGBImage, size: int, device: torch.device) -> Tensor:
     The scale is that of the longer side; the rest at the right or at the bottom is black.
     """
     H, W = image.shape[:2]
-    levels = torch.as_tensor(image).to(device)
+    levels = on_device(image, device)
     side = max(H, W)
     rows = _sampled(levels, 0, *_taps(H, side, size, device))
     samples = _sampled(rows, 1, *_taps(W, side, size, device))

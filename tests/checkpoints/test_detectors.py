@@ -20,6 +20,7 @@ from sam_video.checkpoints.hub import RECORD
 from sam_video.errors import CheckpointError
 from tests.hub_server import COMMIT, Hub, running_hub
 
+ROOT = Path(__file__).parents[2]
 WEIGHTS = Random(8).randbytes(300_000)
 FILES = {
     "config.json": b'{"model_type": "owlv2"}',
@@ -71,6 +72,16 @@ def test_every_detector_says_how_to_get_it_and_under_which_licence(item: Detecto
     assert f"`sam-video download {item.name.replace('_', '-')}`" in item.remedy
     assert item.licence in item.remedy
     assert re.fullmatch(r"main|[0-9a-f]{40}", item.revision)
+
+
+def test_the_weights_folders_note_lists_them_all() -> None:
+    note = (ROOT / "weights" / "README.md").read_text()
+    pattern = r"^\| `([\w-]+)` \| `(\S+/\S+)` \| ([\d.]+) GB \| (Apache-2\.0|SAM License)"
+    rows = re.findall(pattern, note, re.MULTILINE)
+    assert rows == [
+        (item.name.replace("_", "-"), item.hub_id, str(item.gigabytes), item.licence)
+        for item in DETECTORS.values()
+    ]
 
 
 # Downloads

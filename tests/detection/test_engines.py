@@ -129,14 +129,6 @@ def test_pocket_gets_its_file_and_device(monkeypatch: pytest.MonkeyPatch) -> Non
     assert loaded == (ROOT / "weights" / "pocket.safetensors", CPU)
 
 
-def test_on_a_cpu_it_says_what_a_frame_costs(
-    weights: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    save_owlv2(weights / "owlv2_large")
-    load_detector("owlv2_large", device=CPU)
-    assert "owlv2_large runs on the CPU, where each frame that it looks at takes" in caplog.text
-
-
 def test_the_engines_are_known_without_transformers() -> None:
     code = (
         "import sys\n"

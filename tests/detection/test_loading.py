@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sam_video.detection import loading
 from sam_video.detection.grounding_dino import GroundingDinoDetector
 from sam_video.detection.interface import Detector
+from sam_video.detection.loading import load_tokenizer
 from sam_video.detection.owlv2 import Owlv2Detector
 from sam_video.errors import CheckpointError
+from tests.worker_threads import Cancelled, cancelled_when
 
 CPU = torch.device("cpu")
 
@@ -94,6 +98,29 @@ def test_weights_of_another_size_fail(owlv2: Path) -> None:
     assert "cannot be loaded: " in fault(owlv2)
 
 
+def test_weights_that_the_network_does_not_have_are_left(owlv2: Path) -> None:
+    weights = load_file(owlv2 / "model.safetensors")
+    weights["owlv2.vision_model.embeddings.position_ids"] = torch.arange(65)[None]
+    save_file(weights, owlv2 / "model.safetensors", metadata={"format": "pt"})
+    Owlv2Detector(owlv2, CPU)
+
+
+def test_a_tokenizer_may_be_the_files_of_its_vocabulary(owlv2: Path, llmdet: Path) -> None:
+    before = [load_tokenizer(owlv2, "CLIPTokenizer"), load_tokenizer(llmdet, "BertTokenizer")]
+    clip, bert = (
+        json.loads((folder / "tokenizer.json").read_text())["model"] for folder in (owlv2, llmdet)
+    )
+    for folder in (owlv2, llmdet):
+        (folder / "tokenizer.json").unlink()
+    (owlv2 / "vocab.json").write_text(json.dumps(clip["vocab"]))
+    merges = (" ".join(pair) for pair in clip["merges"])
+    (owlv2 / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    (llmdet / "vocab.txt").write_text("\n".join(sorted(bert["vocab"], key=bert["vocab"].get)))
+    after = [load_tokenizer(owlv2, "CLIPTokenizer"), load_tokenizer(llmdet, "BertTokenizer")]
+    for text in ("Red  ball, q!", "a balloon's", "Ünïcode 12"):
+        assert [t(text).input_ids for t in after] == [t(text).input_ids for t in before]
+
+
 class Bomb:
     """Leaves a file behind where it is unpickled."""
 
@@ -123,6 +150,24 @@ def test_code_that_a_folder_brings_is_not_run(
     path.write_text(json.dumps({**json.loads(path.read_text()), **named}))
     (Owlv2Detector if kind == "owlv2" else GroundingDinoDetector)(folder, CPU)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_cancellation_is_not_kept_waiting_and_breaks_no_import(
+    owlv2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_end, has_ended = (threading.Event() for _ in range(3))
+
+    def load(*_: Any) -> None:
+        has_begun.set()
+        may_end.wait(10)
+        has_ended.set()
+
+    monkeypatch.setattr(loading, "_load", load)
+    with pytest.raises(Cancelled), cancelled_when(has_begun.is_set):
+        load_tokenizer(owlv2_folder, "CLIPTokenizer")
+    assert not has_ended.is_set()
+    may_end.set()
+    assert has_ended.wait(10)
 
 
 @pytest.mark.parametrize("kind", ["owlv2", "llmdet"])

@@ -58,6 +58,14 @@ def test_a_narrow_image_takes_no_memory_for_its_square(hw: tuple[int, int]) -> N
     assert square.isfinite().all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step", [1, -1], ids=["locked", "flipped"])
+def test_an_image_may_be_locked_or_a_view(step: int) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (8, 9, 3), dtype=np.uint8)[:, ::step]
+    image.flags.writeable = False
+    assert torch.equal(to_square(image, 16, CPU), to_square(image.copy(), 16, CPU))
+
+
 # What it finds
 
 
