@@ -27,7 +27,14 @@ from sam_video.types import (
 from sam_video.video.frame_list import FrameList
 from tests.detection.scripted import ScriptedDetector
 from tests.fake_model import FakeModel
-from tests.worker_threads import Cancelled, cancelled_when, take_too_long, worker_threads
+from tests.service.test_interruption import Tracer, held_things
+from tests.worker_threads import (
+    Cancelled,
+    cancelled_when,
+    take_too_long,
+    wait_until,
+    worker_threads,
+)
 
 H, W = 48, 64
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 200, 0), (0, 0, 200), (255, 255, 255)
@@ -134,6 +141,15 @@ def test_every_instance_is_found_named_from_left_to_right_and_tracked(interval: 
     assert {item.concept for masks in frames for item in masks.objects} == {"ball"}
     scores = {item.object_id: item.detection_score for item in frames[-1].objects}
     assert scores == pytest.approx({"ball_1": 0.9, "ball_2": 0.85, "ball_3": 0.95})
+
+
+def test_a_search_takes_as_many_runs_of_the_network_as_tracking_does() -> None:
+    found, clicked = FakeModel(), FakeModel()
+    segment([TOP, MIDDLE], model=found)
+    prompts = [click(TOP, 0, "one"), click(MIDDLE, 0, "two")]
+    list(segment_video(clip([TOP, MIDDLE], 30), prompts, model=clicked))
+    assert found.encoded == clicked.encoded
+    assert found.batches == clicked.batches
 
 
 @pytest.mark.parametrize("track_backward", [True, False])
@@ -380,7 +396,11 @@ def test_a_still_image_is_looked_at_once() -> None:
 @pytest.mark.parametrize("frame_interval", [1, 3])
 def test_some_frames_of_a_video_may_be_selected(start_frame: int, frame_interval: int) -> None:
     late = replace(MIDDLE, seen=(range(11, 1000),))
-    options = {"start_frame": start_frame, "end_frame": 25, "frame_interval": frame_interval}
+    options: dict[str, Any] = {
+        "start_frame": start_frame,
+        "end_frame": 25,
+        "frame_interval": frame_interval,
+    }
     frames = segment([TOP, late], [click(BOTTOM, 2, "bob")], text=query(interval=4), **options)
     shown = [masks.frame.index for masks in frames]
     regular = range(max(0, start_frame), 26, frame_interval)
@@ -467,6 +487,25 @@ def test_a_prediction_can_be_cancelled_while_a_detector_runs() -> None:
         next(frames)
     frames.close()
     assert worker_threads() == []
+
+
+def test_a_search_that_is_cancelled_at_any_line_leaves_nothing() -> None:
+    late = replace(MIDDLE, seen=(range(4, 1000),))
+
+    def search(tracer: Tracer) -> None:
+        prompts = [click(BOTTOM, 3, "ball_1")]
+        text = query(interval=3)
+        with tracer:
+            list(segment_video(clip([TOP, late], 9), prompts, model=FakeModel(), text=text))
+
+    whole = Tracer()
+    search(whole)
+    before = held_things()
+    for point in range(12):
+        tracer = Tracer(last=1 + point * whole.num_lines // 12)
+        with pytest.raises(Cancelled):
+            search(tracer)
+        wait_until(lambda: held_things() == before, tracer.place)
 
 
 def test_the_error_of_a_detector_ends_the_prediction() -> None:
