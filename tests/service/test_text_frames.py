@@ -501,8 +501,8 @@ def test_a_search_that_is_cancelled_at_any_line_leaves_nothing() -> None:
     whole = Tracer()
     search(whole)
     before = held_things()
-    for point in range(12):
-        tracer = Tracer(last=1 + point * whole.num_lines // 12)
+    for point in range(8):
+        tracer = Tracer(last=1 + point * whole.num_lines // 8)
         with pytest.raises(Cancelled):
             search(tracer)
         wait_until(lambda: held_things() == before, tracer.place)

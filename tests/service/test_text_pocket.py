@@ -52,11 +52,14 @@ def see(image: RGBImage) -> list[Detection]:
     return found
 
 
+def video(num_frames: int = NUM_FRAMES) -> FrameList:
+    return FrameList([image for image, _ in CLIP[:num_frames]])
+
+
 def segment(
-    model: Model, prompts: Sequence[ObjectPrompt] = (), interval: int = 4
+    model: Model, prompts: Sequence[ObjectPrompt] = (), num_frames: int = NUM_FRAMES
 ) -> list[MaskFrame]:
-    video = FrameList([image for image, _ in CLIP])
-    query = TextQuery(ScriptedDetector(see), ("thing",), interval=interval)
+    query = TextQuery(ScriptedDetector(see), ("thing",), interval=4)
     return list(segment_video(video(num_frames), prompts, model=model, text=query))
 
 
