@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from sam_video.detection.interface import Detection
 from sam_video.detection.query import TextQuery
 from sam_video.errors import PromptError
-from sam_video.service.pipeline import segment_video
+from sam_video.model.interface import ImageFeatures, Prediction
+from sam_video.service.pipeline import mask_frames, segment_video
 from sam_video.types import (
     BoolMask,
     Box,
@@ -25,6 +28,7 @@ from sam_video.types import (
     VideoInfo,
 )
 from sam_video.video.frame_list import FrameList
+from sam_video.video.selection import select_frames
 from tests.detection.scripted import ScriptedDetector
 from tests.fake_model import FakeModel
 from tests.service.test_interruption import Tracer, held_things
@@ -247,21 +251,19 @@ def test_a_negative_concept_takes_its_pixels_and_its_instances_away(interval: in
         assert (masks.objects[0].mask == ball.mask(index) & ~hat.mask(index)).all()
 
 
-class Sheet(FakeModel):
-    """A model whose masks are too large: everything that is not background."""
+class Loose(FakeModel):
+    """A model whose masks reach three pixels too far to the right."""
 
-    def masks_of(self, prediction: Any, frame_hw: tuple[int, int]) -> BoolMask:
-        masks = super().masks_of(prediction, frame_hw)
-        return masks | np.roll(masks, 3, axis=2)
+    def _prediction(self, image: ImageFeatures, colours: Tensor) -> Prediction:
+        found = super()._prediction(image, colours)
+        logits = torch.maximum(found.mask_logits, found.mask_logits.roll(3, dims=3))
+        return replace(found, mask_logits=logits)
 
 
 def test_pixels_that_are_taken_away_have_no_confidence() -> None:
-    from sam_video.service.pipeline import mask_frames
-    from sam_video.video.selection import select_frames
-
     ball, hat = Thing(RED, 20, 10), Thing(WHITE, 30, 10)
     frames = mask_frames(
-        Sheet(),
+        Loose(),
         select_frames(clip([ball, hat], 12), ()),
         (),
         track_backward=True,
