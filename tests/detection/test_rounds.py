@@ -8,7 +8,7 @@ import pytest
 
 from sam_video.detection.interface import Detection
 from sam_video.detection.query import TextQuery
-from sam_video.detection.rounds import MOST_DETECTIONS, Rounds
+from sam_video.detection.rounds import BOXES_AT_A_TIME, MOST_DETECTIONS, Rounds
 from sam_video.types import BoolMask, Box, Changes, Click, Frame, ObjectMask, RGBImage
 from tests.detection.scripted import ScriptedDetector
 from tests.detection.test_cuts import scene
@@ -45,6 +45,8 @@ class Video:
         self.seen: list[int] = []
         """The frames that the detector has looked at."""
         self.changes: dict[int, Changes] = {}
+        self.asked: list[int] = []
+        """Boxes of each call for masks."""
         self._detections = detections
         self._masks: dict[str, BoolMask] = {}
         self._index = -1
@@ -65,9 +67,13 @@ class Video:
                     break
         return self
 
+    def _segment(self, boxes: Sequence[Box]) -> list[BoolMask]:
+        self.asked.append(len(boxes))
+        return boxed(boxes)
+
     def _decide(self, frame: Frame) -> None:
         tracked = [ObjectMask(name, 0, mask, 1.0, 1.0) for name, mask in self._masks.items()]
-        changes = self.rounds.decide(frame, tracked, boxed)
+        changes = self.rounds.decide(frame, tracked, self._segment)
         self.changes[frame.index] = changes
         for name in changes.removals:
             del self._masks[name]
@@ -149,6 +155,7 @@ def test_the_number_of_detections_of_a_frame_has_a_limit() -> None:
     video = Video(many).run([IMAGE])
     births = video.changes[0].births
     assert len(births) == MOST_DETECTIONS
+    assert max(video.asked) == BOXES_AT_A_TIME
     assert sum(prompt.box.y0 == 4 for prompt in births if prompt.box) == W
 
 

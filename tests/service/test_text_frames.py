@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from sam_video.detection.interface import Detection
 from sam_video.detection.query import TextQuery
 from sam_video.errors import PromptError
-from sam_video.service.pipeline import segment_video
+from sam_video.model.interface import ImageFeatures, Prediction
+from sam_video.service.pipeline import mask_frames, segment_video
 from sam_video.types import (
     BoolMask,
     Box,
@@ -25,9 +28,17 @@ from sam_video.types import (
     VideoInfo,
 )
 from sam_video.video.frame_list import FrameList
+from sam_video.video.selection import select_frames
 from tests.detection.scripted import ScriptedDetector
 from tests.fake_model import FakeModel
-from tests.worker_threads import Cancelled, cancelled_when, take_too_long, worker_threads
+from tests.service.test_interruption import Tracer, held_things
+from tests.worker_threads import (
+    Cancelled,
+    cancelled_when,
+    take_too_long,
+    wait_until,
+    worker_threads,
+)
 
 H, W = 48, 64
 RED, GREEN, BLUE, WHITE = (200, 0, 0), (0, 200, 0), (0, 0, 200), (255, 255, 255)
@@ -136,6 +147,15 @@ def test_every_instance_is_found_named_from_left_to_right_and_tracked(interval: 
     assert scores == pytest.approx({"ball_1": 0.9, "ball_2": 0.85, "ball_3": 0.95})
 
 
+def test_a_search_takes_as_many_runs_of_the_network_as_tracking_does() -> None:
+    found, clicked = FakeModel(), FakeModel()
+    segment([TOP, MIDDLE], model=found)
+    prompts = [click(TOP, 0, "one"), click(MIDDLE, 0, "two")]
+    list(segment_video(clip([TOP, MIDDLE], 30), prompts, model=clicked))
+    assert found.encoded == clicked.encoded
+    assert found.batches == clicked.batches
+
+
 @pytest.mark.parametrize("track_backward", [True, False])
 def test_what_enters_late_is_found_and_tracked_both_ways(track_backward: bool) -> None:
     late = replace(MIDDLE, seen=(range(13, 1000),))
@@ -231,21 +251,19 @@ def test_a_negative_concept_takes_its_pixels_and_its_instances_away(interval: in
         assert (masks.objects[0].mask == ball.mask(index) & ~hat.mask(index)).all()
 
 
-class Sheet(FakeModel):
-    """A model whose masks are too large: everything that is not background."""
+class Loose(FakeModel):
+    """A model whose masks reach three pixels too far to the right."""
 
-    def masks_of(self, prediction: Any, frame_hw: tuple[int, int]) -> BoolMask:
-        masks = super().masks_of(prediction, frame_hw)
-        return masks | np.roll(masks, 3, axis=2)
+    def _prediction(self, image: ImageFeatures, colours: Tensor) -> Prediction:
+        found = super()._prediction(image, colours)
+        logits = torch.maximum(found.mask_logits, found.mask_logits.roll(3, dims=3))
+        return replace(found, mask_logits=logits)
 
 
 def test_pixels_that_are_taken_away_have_no_confidence() -> None:
-    from sam_video.service.pipeline import mask_frames
-    from sam_video.video.selection import select_frames
-
     ball, hat = Thing(RED, 20, 10), Thing(WHITE, 30, 10)
     frames = mask_frames(
-        Sheet(),
+        Loose(),
         select_frames(clip([ball, hat], 12), ()),
         (),
         track_backward=True,
@@ -380,7 +398,11 @@ def test_a_still_image_is_looked_at_once() -> None:
 @pytest.mark.parametrize("frame_interval", [1, 3])
 def test_some_frames_of_a_video_may_be_selected(start_frame: int, frame_interval: int) -> None:
     late = replace(MIDDLE, seen=(range(11, 1000),))
-    options = {"start_frame": start_frame, "end_frame": 25, "frame_interval": frame_interval}
+    options: dict[str, Any] = {
+        "start_frame": start_frame,
+        "end_frame": 25,
+        "frame_interval": frame_interval,
+    }
     frames = segment([TOP, late], [click(BOTTOM, 2, "bob")], text=query(interval=4), **options)
     shown = [masks.frame.index for masks in frames]
     regular = range(max(0, start_frame), 26, frame_interval)
@@ -467,6 +489,25 @@ def test_a_prediction_can_be_cancelled_while_a_detector_runs() -> None:
         next(frames)
     frames.close()
     assert worker_threads() == []
+
+
+def test_a_search_that_is_cancelled_at_any_line_leaves_nothing() -> None:
+    late = replace(MIDDLE, seen=(range(4, 1000),))
+
+    def search(tracer: Tracer) -> None:
+        prompts = [click(BOTTOM, 3, "ball_1")]
+        text = query(interval=3)
+        with tracer:
+            list(segment_video(clip([TOP, late], 9), prompts, model=FakeModel(), text=text))
+
+    whole = Tracer()
+    search(whole)
+    before = held_things()
+    for point in range(8):
+        tracer = Tracer(last=1 + point * whole.num_lines // 8)
+        with pytest.raises(Cancelled):
+            search(tracer)
+        wait_until(lambda: held_things() == before, tracer.place)
 
 
 def test_the_error_of_a_detector_ends_the_prediction() -> None:

@@ -181,7 +181,7 @@ def test_each_object_stays_with_its_thread_and_they_have_as_many_each() -> None:
     assert num_tracked == sum(20 - 1 - (1 + row // 2) for row in range(6))
 
 
-@pytest.mark.parametrize("verb", ["decode", "with_memory", "encode_memory", "masks_of"])
+@pytest.mark.parametrize("verb", ["decode", "with_memory", "encode_memory"])
 def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(verb: str) -> None:
     prompts = [click(n % 3, 2 + n % 2, f"object {n}") for n in range(7)]
     frames = live(births(*prompts), model=SmallModel(verb, 2))
