@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 from sam_video.detection.sam3_instances import Instance, InstanceMask
-from sam_video.detection.sam3_video import Sam3, Sam3Video
+from sam_video.detection.sam3_video import Sam3Video
 from sam_video.errors import frame_outside_error
 from sam_video.types import Frame, FrameSource, MaskFrame, ObjectMask, ObjectPrompt
 
@@ -15,14 +15,10 @@ def default_name(concept: str, number: int) -> str:
 
 
 def segment_with_sam3(
-    sam3: Sam3,
+    video: Sam3Video,
     source: FrameSource,
-    concepts: Sequence[str],
     prompts: Sequence[ObjectPrompt] = (),
     *,
-    unwanted: Sequence[str] = (),
-    threshold: float = 0.0,
-    max_objects: int = 0,
     with_confidences: bool = False,
     name: Callable[[str, int], str] = default_name,
     on_instance: Callable[[str, Instance], None] = lambda _name, _instance: None,
@@ -35,13 +31,9 @@ def segment_with_sam3(
     Frames come 15 later than they are read, and nothing is tracked backward.
 
     Args:
-        sam3: The network.
-        source: The video; it is read once.
-        concepts: What to find.
+        video: New, with the words to look for.
+        source: The frames; they are read once.
         prompts: At most one per object and frame.
-        unwanted: What must not be found: it takes pixels and births from the concepts.
-        threshold: The least score of a detection; 0 is the network's own.
-        max_objects: The most instances that words find; 0 is no limit.
         with_confidences: Give `ObjectMask.confidence` too.
         name: Returns the name of a concept's instance with this number, from 1 in the order of
             appearance, left to right on a frame.
@@ -52,13 +44,10 @@ def segment_with_sam3(
         `predicted_iou`, the detector's score at its birth, since SAM 3 estimates no IoU for it.
 
     Raises:
-        PromptError: A concept is too long, or a prompt is on a frame that the video does not have.
+        PromptError: A prompt is on a frame that the video does not have.
     """
     by_frame = _by_frame(prompts, source)
     names = _Names(name, on_instance)
-    video = Sam3Video(
-        sam3, concepts, unwanted=unwanted, threshold=threshold, max_objects=max_objects
-    )
     for frame in source.frames():
         video.track(frame)
         for prompt in by_frame.get(frame.index, ()):
