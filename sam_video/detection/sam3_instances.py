@@ -18,8 +18,8 @@ class Instance:
     """From 0 in the order of birth; never used again."""
     concept: str | None
     """None if a prompt states it."""
-    score: float
-    """The detector's at birth; 1 if a prompt states it."""
+    score: float | None
+    """The detector's at birth, 0 to 1; None if a prompt states it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,17 +1,12 @@
 """Segment a video with SAM 3 whole, in place of the tracker of SAM 2."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 from sam_video.detection.sam3_instances import Instance, InstanceMask
 from sam_video.detection.sam3_video import Sam3Video
 from sam_video.errors import frame_outside_error
 from sam_video.types import Frame, FrameSource, MaskFrame, ObjectMask, ObjectPrompt
-
-
-def default_name(concept: str, number: int) -> str:
-    """Return the name of the first, second, … instance of a concept: `person_1`."""
-    return f"{concept}_{number}"
 
 
 def segment_with_sam3(
@@ -20,8 +15,6 @@ def segment_with_sam3(
     prompts: Sequence[ObjectPrompt] = (),
     *,
     with_confidences: bool = False,
-    name: Callable[[str, int], str] = default_name,
-    on_instance: Callable[[str, Instance], None] = lambda _name, _instance: None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of what words find and prompts state.
 
@@ -30,24 +23,21 @@ def segment_with_sam3(
     any other states an object of its own, from its frame on, which words do not find once more.
     Frames come 15 later than they are read, and nothing is tracked backward.
 
+    Instances are named `{concept}_1`, `{concept}_2`, … in the order in which they appear, and from
+    left to right where they appear on the same frame. Their `predicted_iou` is the detector's score
+    at their birth, since SAM 3 gives no other.
+
     Args:
         video: New, with the words to look for.
         source: The frames; they are read once.
         prompts: At most one per object and frame.
         with_confidences: Give `ObjectMask.confidence` too.
-        name: Returns the name of a concept's instance with this number, from 1 in the order of
-            appearance, left to right on a frame.
-        on_instance: Called with the name of each object, before a frame shows it.
-
-    Returns:
-        Of each object: `object_score`, the probability that it is visible on the frame, and
-        `predicted_iou`, the detector's score at its birth, since SAM 3 estimates no IoU for it.
 
     Raises:
         PromptError: A prompt is on a frame that the video does not have.
     """
     by_frame = _by_frame(prompts, source)
-    names = _Names(name, on_instance)
+    names = _Names()
     for frame in source.frames():
         video.track(frame)
         for prompt in by_frame.get(frame.index, ()):
@@ -87,11 +77,7 @@ def _apply(video: Sam3Video, names: "_Names", prompt: ObjectPrompt) -> None:
 class _Names:
     """The names of instances, given when they are first shown or corrected."""
 
-    def __init__(
-        self, name: Callable[[str, int], str], on_instance: Callable[[str, Instance], None]
-    ) -> None:
-        self._name = name
-        self._on_instance = on_instance
+    def __init__(self) -> None:
         self._names: dict[int, tuple[int, str]] = {}
         self._numbers: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
@@ -109,7 +95,7 @@ class _Names:
 
     def _next(self, concept: str, counts: Counter[str]) -> str:
         counts[concept] += 1
-        while (name := self._name(concept, counts[concept])) in self._numbers:
+        while (name := f"{concept}_{counts[concept]}") in self._numbers:
             counts[concept] += 1
         return name
 
@@ -118,7 +104,6 @@ class _Names:
         if instance.number not in self._names:
             self._names[instance.number] = len(self._names), name
             self._numbers[name] = instance.number
-            self._on_instance(name, instance)
 
     def named(self, frame: Frame, masks: Iterable[InstanceMask]) -> MaskFrame:
         """Return a frame with its instances by name, in the order in which they got it."""
@@ -132,12 +117,15 @@ class _Names:
         return MaskFrame(frame, tuple(sorted(objects, key=lambda item: item.object_index)))
 
     def _object_mask(self, found: InstanceMask) -> ObjectMask:
-        index, name = self._names[found.instance.number]
+        instance = found.instance
+        index, name = self._names[instance.number]
         return ObjectMask(
-            name,
-            index,
-            found.mask,
-            found.presence,
-            found.instance.score,
-            found.confidence,
+            object_id=name,
+            object_index=index,
+            mask=found.mask,
+            object_score=found.presence,
+            predicted_iou=1.0 if instance.score is None else instance.score,
+            confidence=found.confidence,
+            concept=instance.concept,
+            detection_score=instance.score,
         )

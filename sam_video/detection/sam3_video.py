@@ -124,7 +124,8 @@ class Sam3Video:
         self._enter(masks)
         self._take_unwanted(masks)
         shown = masks.keys() - self._hidden - found.suppressed_obj_ids
-        presences = {n: self._session.presence.get(n, self.instances[n].score) for n in shown}
+        scores = self._session.obj_id_to_score  # the tracker has not seen those born here
+        presences = {n: self._session.presence.get(n, scores[n]) for n in shown}
         self._waiting.append(WaitingFrame(frame, {n: masks[n] for n in presences}, presences))
 
     def _set_limits(self) -> None:
@@ -174,7 +175,7 @@ class Sam3Video:
         if number is None:
             number = self._session.max_obj_id + 1
             self._session.adopt(number)
-            self.instances[number] = Instance(number, None, 1.0)
+            self.instances[number] = Instance(number, None, None)
         else:
             self._session.confirm(number)
             if prompt.box is None and prompt.mask is None and number in present.logits:
