@@ -56,13 +56,18 @@ def load_network(kind: type[Any], folder: Path, device: torch.device) -> Any:
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # of json, safetensors, huggingface_hub, transformers and torch
-        reason = one_line(str(error).strip().split("\n")[0]) or type(error).__name__
-        raise CheckpointError(f"{folder} cannot be loaded: {reason}; {HOW_TO_GET_IT}") from error
+        raise CheckpointError(
+            f"{folder} cannot be loaded: {_reason(error)}; {HOW_TO_GET_IT}"
+        ) from error
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(
             f"{folder} lacks {len(missing)} weights, such as {missing[0]}; {HOW_TO_GET_IT}"
         )
     return network.eval().requires_grad_(False).to(device)
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error).strip().split("\n")[0]) or type(error).__name__
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
@@ -100,13 +105,15 @@ class Sam3Tokenizer:
     def __init__(self, folder: Path) -> None:
         from transformers import CLIPTokenizer  # noqa: PLC0415 (on first use)
 
+        has_files = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
         try:
             self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # as above
-            reason = one_line(str(error).strip().split("\n")[0]) or type(error).__name__
             raise CheckpointError(
-                f"{folder} has no tokenizer: {reason}; {HOW_TO_GET_IT}"
+                f"{folder} has no tokenizer: {_reason(error)}; {HOW_TO_GET_IT}"
             ) from error
+        if not has_files:  # transformers has made one that knows no words
+            raise CheckpointError(f"{folder} has no tokenizer.json; {HOW_TO_GET_IT}")
 
     def encode(self, concept: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the `(1, 32)` int64 tokens of a concept, and 1 for each that is not padding.

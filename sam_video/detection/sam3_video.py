@@ -96,6 +96,7 @@ class Sam3Video:
         self._time = -1
         self._waiting: deque[WaitingFrame] = deque()
         self._hidden: set[int] = set()
+        self._prompted: set[int] = set()
         self.instances: dict[int, Instance] = {}
         """The present instances in the order in which they appeared, left to right on a frame."""
         self.set_concepts(concepts, unwanted)
@@ -188,6 +189,7 @@ class Sam3Video:
         self._hidden.discard(number)
         if self.instances[number].concept is None:
             self._replace_same(number)
+        self._prompted.add(number)
         return number
 
     def _state(self, row: int, prompt: ObjectPrompt) -> None:
@@ -213,7 +215,7 @@ class Sam3Video:
     def _replace_same(self, number: int) -> None:
         """Let a stated object take the place, from this frame on, of the same thing found."""
         logits = self._waiting[-1].logits
-        others = [n for n in logits if self.instances[n].concept is not None]
+        others = [n for n in logits if n not in self._prompted | {number}]
         masks = torch.stack([logits[n] > 0 for n in (number, *others)])
         ious = mask_ious(masks)[0, 1:].tolist()
         for other, iou in zip(others, ious, strict=True):

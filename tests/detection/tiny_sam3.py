@@ -1,5 +1,7 @@
 """A folder of a tiny SAM 3 with random weights, in the form that the hub's folder has."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,15 @@ def save_sam3(folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Use one thread: the tiny network's operations are too small to be divided."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def _config(vocab_size: int) -> Sam3VideoConfig:
