@@ -20,7 +20,14 @@ from sam_video.model.image_encoder import ImageEncoder
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder
-from sam_video.model.pixels import enlarge, pack_masks, resize_image, resize_masks, unpack_masks
+from sam_video.model.pixels import (
+    confidence_levels,
+    enlarge,
+    pack_masks,
+    resize_image,
+    resize_masks,
+    unpack_masks,
+)
 from sam_video.model.sam_heads import Points, SamHeads
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
@@ -230,10 +237,7 @@ class SegmentationModel:
     def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
         """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8."""
         logits = enlarge(prediction.mask_logits, frame_hw)[:, 0]
-        levels = (logits.sigmoid() * 255 - 0.5).ceil().to(torch.uint8)
-        # The sigmoid of a logit close to 0 is 0.5, whether the pixel is in the mask or not.
-        levels = torch.where(logits > 0, levels.clamp(min=128), levels.clamp(max=127))
-        return cast(ConfidenceMap, levels.cpu().numpy())
+        return cast(ConfidenceMap, confidence_levels(logits, logits > 0).cpu().numpy())
 
 
 def _encode_memories(
