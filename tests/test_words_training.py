@@ -205,6 +205,8 @@ def test_crops_of_things_have_their_noun_and_colour() -> None:
     expected = {(thing.noun, thing.colour) for thing in drawn.things}
     pairs = zip(crops.nouns[things].tolist(), crops.colours[things].tolist(), strict=True)
     assert set(pairs) == expected
+    for box, thing in zip(crops.boxes[things], crops.things[things], strict=True):
+        assert overlap(tuple(box.tolist()), tuple(thing.tolist())) > 0.2
 
 
 def test_crops_of_nothing_show_no_whole_thing() -> None:

@@ -1,4 +1,4 @@
-"""The network that names what lies in a box: a noun or nothing, and a colour."""
+"""The network that names what lies in a box, a noun or nothing and a colour, and mends the box."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ CROP_SIZE = 48
 NO_NOUN = len(NOUNS)
 """Its index of nothing that it knows."""
 
-_MARGIN = 0.1
+_MARGIN = 0.25
 """Of a box's sides, that a crop shows around it."""
 _WIDTHS = ((3, 24, 2), (24, 48, 2), (48, 96, 1), (96, 128, 2), (128, 192, 1))
 """Channels in and out, and stride, of each convolution."""
@@ -29,10 +29,12 @@ class Names(NamedTuple):
     """`(N, len(NOUNS) + 1)`, the last of them `NO_NOUN`."""
     colours: Tensor
     """`(N, len(COLOURS))`."""
+    shifts: Tensor
+    """`(N, 4)`: how far the edges of the thing are from those of the box, in its sides."""
 
 
 class Namer(nn.Module):
-    """Five convolutions, a mean over the crop, and two heads."""
+    """Five convolutions, what they see all over the crop and where, and three heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +46,9 @@ class Namer(nn.Module):
         self.hidden = nn.Linear(2 * _WIDTHS[-1][1], 192)
         self.noun_head = nn.Linear(192, len(NOUNS) + 1)
         self.colour_head = nn.Linear(192, len(COLOURS))
+        self.places = nn.Conv2d(_WIDTHS[-1][1], 32, 1)
+        self.place_hidden = nn.Linear(32 * (CROP_SIZE // 8) ** 2, 128)
+        self.shift_head = nn.Linear(128, 4)
 
     def forward(self, crops: Tensor) -> Names:
         """Look at `(N, CROP_SIZE, CROP_SIZE, 3)` uint8 RGB crops."""
@@ -52,7 +57,15 @@ class Namer(nn.Module):
             features = relu(norm(conv(features)))
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
         hidden = relu(self.hidden(pooled))
-        return Names(self.noun_head(hidden), self.colour_head(hidden))
+        places = relu(self.place_hidden(relu(self.places(features)).flatten(1)))
+        return Names(self.noun_head(hidden), self.colour_head(hidden), self.shift_head(places))
+
+
+def mended(boxes: Tensor, shifts: Tensor) -> Tensor:
+    """Move the edges of `(N, 4)` boxes to where the namer sees them."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    moved: Tensor = (boxes + shifts * sides).clamp(0, 1)
+    return moved
 
 
 def crop(image: RGBImage, box: tuple[float, ...]) -> RGBImage:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_video.detection.words_finder import IMAGE_SIZE, CellOutputs, Finder
-from sam_video.detection.words_namer import NO_NOUN, Namer, Names, crop
+from sam_video.detection.words_namer import NO_NOUN, Namer, Names, crop, mended
 from sam_video.types import RGBImage
 
 _LEAST_SCORE = 0.05
@@ -85,12 +85,17 @@ def candidates(outputs: CellOutputs) -> tuple[Tensor, Tensor]:
 
 
 def named(certainty: Tensor, boxes: Tensor, names: Names) -> list[Thing]:
-    """Give each candidate its likeliest noun; of those that overlap the surest alone remains."""
+    """Give each candidate its likeliest noun and mend its box.
+
+    Of those that overlap then the surest alone remains.
+    """
+    boxes = mended(boxes, names.shifts)
     probability, nouns = names.nouns.softmax(dim=1)[:, :NO_NOUN].max(dim=1)
     scores = (probability * certainty).sqrt()
     colours = names.colours.softmax(dim=1)
     order = scores.sort(descending=True, stable=True).indices
-    order = order[scores[order] >= _LEAST_SCORE]
+    extents = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
+    order = order[(scores[order] >= _LEAST_SCORE) & (extents[order] > 0)]
     return [
         Thing(int(nouns[i]), float(scores[i]), tuple(boxes[i].tolist()), tuple(colours[i].tolist()))
         for i in order[surest(boxes[order])]

@@ -6,7 +6,7 @@ import torch
 
 from sam_video.detection.vocabulary import COLOURS, NOUNS
 from sam_video.detection.words_finder import GRID, IMAGE_SIZE, CellOutputs
-from sam_video.detection.words_namer import CROP_SIZE, NO_NOUN, Names, crop
+from sam_video.detection.words_namer import CROP_SIZE, NO_NOUN, Names, crop, mended
 from sam_video.detection.words_network import Thing, WordsNetwork, candidates, named, resized
 
 BALL, BALLOON = NOUNS.index("ball"), NOUNS.index("balloon")
@@ -44,7 +44,8 @@ def things_of(boxes: list[Edges], *crops: tuple[int, float]) -> list[Thing]:
         nouns[row, noun] = logit
     colours = torch.zeros(len(crops), len(COLOURS))
     colours[:, RED] = 9
-    return named(torch.ones(len(boxes)), torch.tensor(boxes), Names(nouns, colours))
+    shifts = torch.zeros(len(crops), 4)
+    return named(torch.ones(len(boxes)), torch.tensor(boxes), Names(nouns, colours, shifts))
 
 
 def nouns_and_boxes(things: list[Thing]) -> list[tuple[int, Edges]]:
@@ -107,6 +108,15 @@ def test_thing_of_another_noun_scores_nothing() -> None:
     assert thing.score_as(BALLOON, None) == 0
 
 
+def test_box_is_mended_in_its_own_sides_and_ends_at_the_border() -> None:
+    shifts = torch.tensor([[0.5, -0.25, 0.0, 0.5], [0.0, 0.0, 2.0, 0.0]])
+    boxes = mended(torch.tensor([LEFT, RIGHT]), shifts)
+    assert [rounded(tuple(box)) for box in boxes.tolist()] == [
+        (0.25, 0.0, 0.4, 0.7),
+        (0.6, 0.1, 1.0, 0.5),
+    ]
+
+
 # Pictures
 
 
@@ -134,9 +144,9 @@ def test_crop_shows_its_box_and_a_little_around_it() -> None:
     image = np.zeros((100, 100, 3), np.uint8)
     image[20:60, 30:50] = 200
     cut = crop(image, (0.3, 0.2, 0.5, 0.6))
-    assert (cut[8:40, 8:40] == 200).all()
-    assert (cut[0] == 0).all()
-    assert (cut[:, -1] == 0).all()
+    assert (cut[10:38, 10:38] == 200).all()
+    assert (cut[:7] == 0).all()
+    assert (cut[:, -7:] == 0).all()
 
 
 def test_weights_stay_small() -> None:

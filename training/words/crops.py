@@ -11,13 +11,15 @@ from torch.utils.data import Dataset
 from sam_video.detection.words_namer import NO_NOUN, crop
 from training.photos import IGNORE
 from training.words.overlaps import overlap
-from training.words.scenes import Scene
+from training.words.scenes import NamedThing, Scene
 from training.words.targets import SceneBatches
 
 _CROPS_OF_A_THING = 2
 _CROPS_OF_NOTHING = 5
 _MOST_OVERLAP = 0.25
 """IoU of a crop of nothing with a thing."""
+
+_NOWHERE = (0.0, 0.0, 1.0, 1.0)
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +34,10 @@ class CropBatch:
     """`(N,)` int64: index of a noun, or `NO_NOUN`."""
     colours: Tensor
     """`(N,)` int64, where there is a noun."""
+    boxes: Tensor
+    """`(N, 4)` float32: what was cut out, in shares of the scene."""
+    things: Tensor
+    """`(N, 4)` float32: boxes of the things, where there is a noun."""
 
 
 class CropBatches(Dataset[CropBatch]):
@@ -50,23 +56,28 @@ class CropBatches(Dataset[CropBatch]):
 
 def cut(rng: np.random.Generator, scenes: list[Scene]) -> CropBatch:
     """Cut crops of all things of scenes, from boxes that are a little off, and of nothing."""
-    crops, nouns, colours = [], [], []
+    crops, boxes, truths = [], [], []
     for scene in scenes:
-        for thing in scene.things * _CROPS_OF_A_THING:
-            crops.append(crop(scene.image, tuple(_shifted(rng, np.array(thing.box)))))
-            nouns.append(thing.noun)
-            colours.append(thing.colour)
-        for box in _boxes_of_nothing(rng, scene):
-            crops.append(crop(scene.image, tuple(box)))
-            nouns.append(NO_NOUN)
-            colours.append(0)
-    return CropBatch(torch.from_numpy(np.stack(crops)), torch.tensor(nouns), torch.tensor(colours))
+        shown = [
+            *((_shifted(rng, np.array(t.box)), t) for t in scene.things * _CROPS_OF_A_THING),
+            *((box, NamedThing(0, NO_NOUN, 0, _NOWHERE)) for box in _boxes_of_nothing(rng, scene)),
+        ]
+        crops += [crop(scene.image, tuple(box)) for box, _ in shown]
+        boxes += [box for box, _ in shown]
+        truths += [thing for _, thing in shown]
+    return CropBatch(
+        crops=torch.from_numpy(np.stack(crops)),
+        nouns=torch.tensor([thing.noun for thing in truths]),
+        colours=torch.tensor([thing.colour for thing in truths]),
+        boxes=torch.from_numpy(np.stack(boxes)).float(),
+        things=torch.tensor([thing.box for thing in truths], dtype=torch.float32),
+    )
 
 
 def _shifted(rng: np.random.Generator, box: Floats) -> Floats:
     """Move the edges of a box, as a detector might miss them."""
     sides = np.tile(box[2:] - box[:2], 2)
-    return np.clip(box + rng.normal(0, 0.06, 4) * sides, 0, 1)
+    return np.clip(box + rng.normal(0, rng.uniform(0.02, 0.16), 4) * sides, 0, 1)
 
 
 def _boxes_of_nothing(rng: np.random.Generator, scene: Scene) -> list[Floats]:

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from sam_video.detection.vocabulary import NOUNS
 from sam_video.detection.words_finder import CellOutputs, Finder
-from sam_video.detection.words_namer import NO_NOUN, Namer
+from sam_video.detection.words_namer import NO_NOUN, Namer, mended
 from training.words.crops import CropBatch
 from training.words.targets import PHOTO, UNKNOWN, SceneBatch
 
@@ -76,10 +76,11 @@ class NamerLosses(NamedTuple):
 
     nouns: Tensor
     colours: Tensor
+    boxes: Tensor
 
     def total(self) -> Tensor:
         """Weigh them against each other."""
-        total: Tensor = self.nouns + 0.5 * self.colours
+        total: Tensor = self.nouns + 0.5 * self.colours + self.boxes
         return total
 
 
@@ -87,9 +88,13 @@ def namer_losses(namer: Namer, batch: CropBatch) -> NamerLosses:
     """Let a namer look at crops."""
     names = namer(batch.crops)
     is_thing = batch.nouns != NO_NOUN
+    generalised, _ = box_overlaps(
+        mended(batch.boxes[is_thing], names.shifts[is_thing]), batch.things[is_thing]
+    )
     return NamerLosses(
         nouns=cross_entropy(names.nouns, batch.nouns, label_smoothing=0.02),
         colours=cross_entropy(names.colours[is_thing], batch.colours[is_thing]),
+        boxes=(1 - generalised).mean(),
     )
 
 

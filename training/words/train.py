@@ -58,15 +58,18 @@ def build_finder(weights: Path) -> Finder:
 
 def finder_trainer(options: argparse.Namespace) -> Trainer:
     """Return what trains the finder, from other weights."""
-    finder = build_finder(options.weights)
+    finder = build_finder(options.weights or _POCKET)
     groups = [(finder.trunk, _TRUNK_SHARE)]
     rate = options.learning_rate
     return Trainer(finder, finder_losses, learning_rate=rate, decay=0.998, groups=groups)
 
 
 def namer_trainer(options: argparse.Namespace) -> Trainer:
-    """Return what trains the namer, from nothing."""
-    return Trainer(Namer(), namer_losses, learning_rate=options.learning_rate, decay=0.99)
+    """Return what trains the namer, from nothing or from other weights."""
+    namer = Namer()
+    if options.weights:
+        namer.load_state_dict(load_file(options.weights))
+    return Trainer(namer, namer_losses, learning_rate=options.learning_rate, decay=0.99)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--part", choices=["finder", "namer"], required=True, help="what learns")
-    add("--weights", type=Path, default=_POCKET, help="of a finder, or of pocket, to start from")
+    add("--weights", type=Path, help="to start from (.safetensors)")
     add("--photos", type=Path, nargs="+", help="folders of SET/images; some are backgrounds")
     add("--out", type=Path, required=True, help="folder for checkpoints")
     add("--resume", action="store_true", help="go on from OUT/last.pt if it is there")
