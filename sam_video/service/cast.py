@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam_video.detection.association import Association, Instance
+from sam_video.detection.association import TWICE, Association, Instance
 from sam_video.detection.query import TextQuery
 from sam_video.types import BoolMask, Click, Frame, MaskFrame, ObjectMask, ObjectPrompt
+
+MOST_SAMPLES = 256
+"""Rows and columns by which the masks of a frame are compared."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +135,42 @@ class Cast:
             concept=member.concept,
             detection_score=member.score,
         )
+
+
+def blank_doubles(late: Sequence[ObjectMask], others: Sequence[ObjectMask]) -> list[ObjectMask]:
+    """Blank the masks of late objects on a frame where they are the same thing as another object.
+
+    An object that is tracked backward to where it comes out from behind another one, or to another
+    shot, may go on as that one.
+
+    Args:
+        late: What is tracked backward on the frame, the older objects first.
+        others: What else is on it.
+    """
+    known = [_sampled(item.mask) for item in others]
+    distinct = []
+    for item in late:
+        sample = _sampled(item.mask)
+        is_double = any(_iou(sample, other) >= TWICE for other in known)
+        distinct.append(_blank(item) if is_double else item)
+        known.append(sample)
+    return distinct
+
+
+def _sampled(mask: BoolMask) -> BoolMask:
+    """Return some rows and columns of a mask, which are enough to compare it and much faster."""
+    steps = [max(1, length // MOST_SAMPLES) for length in mask.shape]
+    return mask[:: steps[0], :: steps[1]]
+
+
+def _iou(mask: BoolMask, other: BoolMask) -> float:
+    return float((mask & other).sum() / max(1, (mask | other).sum()))
+
+
+def _blank(item: ObjectMask) -> ObjectMask:
+    confidence = None if item.confidence is None else np.zeros_like(item.confidence)
+    mask = np.zeros_like(item.mask)
+    return replace(item, mask=mask, confidence=confidence, object_score=0.0)
 
 
 def _is_positive(prompts: Sequence[ObjectPrompt]) -> bool:

@@ -7,6 +7,7 @@ import torch
 from sam_video.detection.interface import Detector
 from sam_video.detection.query import TextQuery
 from sam_video.model.device import default_device
+from sam_video.model.interface import Model
 from sam_video.prompts.concepts import Concepts, parse_concepts
 from sam_video.request import Request
 from sam_video.types import VideoInfo
@@ -71,19 +72,24 @@ class DetectorKeeper:
         return self._detector
 
 
-def query_of(text: str, *, text_model: str, model: str) -> TextQuery:
+def query_of(
+    text: str | TextQuery | None, *, text_model: str, model: str | Model
+) -> TextQuery | None:
     """Return what a text such as `dog, red car` looks for, all else by default.
 
     Args:
-        text: As `Request.text_prompt`.
+        text: As `Request.text_prompt`; a query, or None, comes back as it is.
         text_model: As in a request.
-        model: The checkpoint that tracks, of which `auto` depends.
+        model: What tracks: `auto` depends on its name.
 
     Raises:
         RequestError, PromptError, CheckpointError, DeviceError: As for `DetectorKeeper.query`.
     """
+    if not isinstance(text, str):
+        return text
     concepts = parse_concepts("text", text, enhances=True)
-    return TextQuery(DetectorKeeper().load(text_model, model), concepts)
+    name = model if isinstance(model, str) else ""
+    return TextQuery(DetectorKeeper().load(text_model, name), concepts)
 
 
 def _warn_of_cost(name: str, num_frames: int | None, interval: int) -> None:
