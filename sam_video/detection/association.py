@@ -118,6 +118,8 @@ class Association:
         self._num_keys = 0
         self.instances: dict[str, Instance] = {}
         """Those that are tracked, by key, the older ones first."""
+        self.used_clicks: set[tuple[str, Click]] = set()
+        """The clicks that have excluded something."""
 
     def decide(
         self, frame_index: int, tracked: Mapping[str, rle.CocoRle], found: Sequence[Found]
@@ -156,6 +158,7 @@ class Association:
                 item = self.instances.get(name)
                 if item and item.concept == concept and mask[int(click.y), int(click.x)]:
                     item.is_hidden = True
+                    self.used_clicks.add((concept, click))
 
     def believed(self) -> Iterator[Instance]:
         """Yield the instances that are neither excluded nor false, as far as is known."""
