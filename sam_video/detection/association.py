@@ -290,10 +290,9 @@ class Association:
 
     def _surplus(self) -> list[str]:
         """Return the least sure instances, of more than there may be."""
-        counted = [item for item in self.instances.values() if not item.is_hidden]
-        counted = [item for item in counted if not self._is_negative(item.key)]
-        counted.sort(key=lambda item: -item.score)
-        return [item.key for item in counted[self._most :]]
+        surest = sorted(self.instances.values(), key=lambda item: -item.score)
+        counted = [i.key for i in surest if not (i.is_hidden or self._is_negative(i.key))]
+        return counted[self._most :]
 
 
 def _round(tracked: Mapping[str, rle.CocoRle], found: Sequence[Found]) -> _Round:
