@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sam_video.model.cuda_graphs import GraphCached, recorder_for
 from sam_video.model.device import default_device, default_dtype
-from sam_video.model.image_encoder import ImageEncoder
+from sam_video.model.image_encoder import ImageEncoder, moved
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder
@@ -54,7 +54,9 @@ class SegmentationModel:
         self.dtype = dtype or default_dtype(self.device)
         self._size: int = network.image_size
         self._num_cores = torch.get_num_threads()
-        self._prepare_parts(network.to(self.device).eval(), key_bytes)
+        if network.device != self.device:
+            network = moved(network, self.device, self.dtype)
+        self._prepare_parts(network.eval(), key_bytes)
 
     @torch.inference_mode()
     def _prepare_parts(self, network: SAM2Base, key_bytes: int | None) -> None:
