@@ -19,6 +19,17 @@ def test_values_are_averaged_by_the_softmax_of_the_scores(num_queries: int, num_
     assert (attend(queries, keys, values) - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("valid", [[1, 40, 333], [77]], ids=str)
+def test_keys_beyond_the_number_of_valid_ones_count_nothing(valid: list[int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = torch.randn(3, 3, 333, 16, generator=generator).unbind()
+    found = attend(queries, keys, values, torch.tensor(valid, dtype=torch.int32))
+    for row, length in enumerate(valid * (3 // len(valid))):
+        alone = [tensor[row : row + 1] for tensor in (queries, keys, values)]
+        expected = attend(alone[0], alone[1][:, :length], alone[2][:, :length])
+        assert torch.equal(found[row], expected[0])
+
+
 def test_scores_beyond_what_exponentials_hold_are_no_trouble() -> None:
     keys = torch.zeros(1, 5 * KEYS_PER_BLOCK, 1)
     keys[0, :KEYS_PER_BLOCK] = -1e4

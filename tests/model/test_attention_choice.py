@@ -1,52 +1,69 @@
-"""Which attention is taken: a faster one, as long as it is right."""
-
-from collections.abc import Callable
+"""Which attention is taken: a special one, as long as it is right."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from sam_video.model.attention import Attention, attend, faster, fastest_attention
+from sam_video.model.attention import (
+    Attention,
+    attend,
+    checked,
+    fastest_attention,
+    random_trials,
+)
 
-TRIALS = [tuple(torch.randn(count, 8, 4) for _ in range(3)) for count in (1, 3)]
-
-
-def right(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    return attend(queries, keys, values) * 1.001
-
-
-def wrong(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    return attend(queries, keys, values) * 1.1
+TRIALS = list(random_trials([1, 3], (8, 4, 2), dtype=torch.float32, device=torch.device("cpu")))
 
 
-def failing(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def right(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None, /
+) -> Tensor:
+    return attend(queries, keys, values, num_valid) * 1.001
+
+
+def wrong(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None, /
+) -> Tensor:
+    return attend(queries, keys, values, num_valid) * 1.1
+
+
+def without_the_last_keys(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None, /
+) -> Tensor:
+    end = keys.shape[1] // 16 * 16
+    return attend(queries, keys[:, :end], values[:, :end], num_valid)
+
+
+def with_all_keys(
+    queries: Tensor, keys: Tensor, values: Tensor, _: Tensor | None = None, /
+) -> Tensor:
+    return attend(queries, keys, values)
+
+
+def failing(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None, /
+) -> Tensor:
     raise RuntimeError("out of resource: shared memory")
 
 
-def timed(candidate: Attention, seconds: float) -> Callable[[Callable[[], object]], float]:
-    """Say that the candidate takes `seconds`, and anything else one second."""
-
-    def measure(call: Callable[[], object]) -> float:
-        return seconds if getattr(call, "func", None) is candidate else 1.0
-
-    return measure
-
-
 @pytest.mark.parametrize(
-    ("candidate", "seconds", "is_taken"),
+    ("candidate", "is_taken"),
     [
-        (right, 0.5, True),
-        (right, 0.95, False),
-        (right, 2.0, False),
-        (wrong, 0.5, False),
-        (failing, 0.5, False),
+        (right, True),
+        (wrong, False),
+        (without_the_last_keys, False),
+        (with_all_keys, False),
+        (failing, False),
     ],
 )
-def test_a_faster_attention_is_taken_if_it_is_right(
-    candidate: Attention, seconds: float, is_taken: bool
-) -> None:
-    taken = faster(candidate, attend, TRIALS, timed(candidate, seconds))
-    assert taken is (candidate if is_taken else attend)
+def test_a_special_attention_is_taken_if_it_is_right(candidate: Attention, is_taken: bool) -> None:
+    assert checked(candidate, attend, TRIALS) is (candidate if is_taken else attend)
+
+
+def test_trials_are_the_same_at_each_start() -> None:
+    again = random_trials([1, 3], (8, 4, 2), dtype=torch.float32, device=torch.device("cpu"))
+    for one, other in zip(TRIALS, again, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
 
 
 def test_a_cpu_keeps_to_its_own() -> None:
