@@ -102,6 +102,7 @@ def prepared_trunk(trunk: nn.Module, dtype: torch.dtype) -> nn.Module:
     return trunk
 
 
+@torch.inference_mode(mode=False)  # where weights cannot move
 @torch.no_grad()
 def moved(network: SAM2Base, device: torch.device, dtype: torch.dtype) -> SAM2Base:
     """Return a copy of a network on another device, its trunk in the number type that it runs in.
