@@ -101,11 +101,7 @@ def attend(
         `(N, Q, D)`.
     """
     if queries.is_cuda:
-        # PyTorch picks FlashAttention where values are as wide as keys and all count, and elsewhere
-        # its memory-efficient kernel, which computes no more than is asked for.
-        mask = None if num_valid is None else _valid_keys(num_valid, keys)
-        queries, keys, values = (tensor[:, None] for tensor in (queries, keys, values))
-        return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)[:, 0]
+        return attend_by_pytorch(queries, keys, values, num_valid)
     averages = values.new_empty(len(queries), queries.shape[1], values.shape[-1])
     lengths = [keys.shape[1]] * len(keys)
     if num_valid is not None:
@@ -119,10 +115,20 @@ def attend(
     return averages
 
 
-def _valid_keys(num_valid: Tensor, keys: Tensor) -> Tensor:
-    """Tell which keys count, `(N or 1, 1, 1, K)` bool, without waiting for a GPU."""
-    numbers = torch.arange(keys.shape[1], device=keys.device)
-    return (numbers < num_valid[:, None])[:, None, None]
+def attend_by_pytorch(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None
+) -> Tensor:
+    """Attend as `attend`, by a kernel of PyTorch's and without waiting for the GPU.
+
+    PyTorch takes FlashAttention where values are as wide as keys and all keys count, and elsewhere
+    its memory-efficient kernel, which computes no more than it is asked for.
+    """
+    mask = None
+    if num_valid is not None:
+        numbers = torch.arange(keys.shape[1], device=keys.device)
+        mask = (numbers < num_valid[:, None])[:, None, None]  # (N or 1, 1, 1, K)
+    queries, keys, values = (tensor[:, None] for tensor in (queries, keys, values))
+    return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)[:, 0]
 
 
 def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
@@ -227,6 +233,8 @@ def fastest_attention(
         return attend_fused(queries, keys, values, num_valid, tile=tile)
 
     counts = [count for count, tile in tiles_for(capability).items() if tile is not None]
+    if not counts:
+        return attend
     trials = random_trials(counts, (num_queries, channels, width), dtype=dtype, device=device)
     return checked(kernel, attend, trials)
 

@@ -16,8 +16,13 @@ from torch import Tensor
 from sam_video.model.attention_tiles import DEFAULT_TILE, Tile, best_parts, tile_for
 
 _LOG2_E = tl.constexpr(math.log2(math.e))
+_MERGED_ROWS = 16
+"""Queries whose parts one program merges."""
 _LOWEST = tl.constexpr(-1e38)
 """Weight of a part without keys: finite, so that even an object without keys gives no NaN."""
+_VARYING = ["num_valid", "num_queries", "num_keys", "num_parts", "query_rows", "valid_stride"]
+"""Arguments that may change from frame to frame; Triton would compile the kernels again for numbers
+that are 1 or multiples of 16, and for addresses that are."""
 
 
 def attend_fused(
@@ -35,11 +40,11 @@ def attend_fused(
 
     Args:
         queries: `(N, Q, C)`, scaled. C and D are powers of 2, at least 16.
-        keys: `(N, K, C)`.
+        keys: `(N, K, C)`, less than 2**31 numbers.
         values: `(N, K, D)`.
         num_valid: `(N,)` or `(1,)` int32: only so many keys of an object count; the others are
             not even read. All by default.
-        tile: By default the one for this GPU and number of objects.
+        tile: Size of the blocks; by default the one for this GPU and number of objects.
         num_parts: Into which the keys of an object are divided; by default as many as fill the GPU
             best, whatever `num_valid` says.
 
@@ -51,9 +56,7 @@ def attend_fused(
     device = queries.device
     tile = tile or tile_for(torch.cuda.get_device_capability(device), count) or DEFAULT_TILE
     num_blocks = triton.cdiv(num_queries, tile.num_queries)
-    if num_parts is None:
-        num_sms = torch.cuda.get_device_properties(device).multi_processor_count
-        num_parts = best_parts(count * num_blocks, num_keys, num_sms, tile)
+    num_parts = num_parts or _parts_for(device, count * num_blocks, num_keys, tile)
     if num_valid is None:
         num_valid = torch.full((1,), num_keys, dtype=torch.int32, device=device)
     averages = queries.new_empty(count, num_parts, num_queries, width, dtype=torch.float32)
@@ -62,18 +65,24 @@ def attend_fused(
         queries = queries.contiguous()
     _average_part[num_blocks, num_parts, count](
         *(queries, keys.contiguous(), values.contiguous(), num_valid, averages, weights),
-        *(num_queries, num_keys),
-        *(queries.stride(0) // channels, num_valid.expand(count).stride(0)),
+        *(num_queries, num_keys, queries.stride(0) // channels, num_valid.expand(count).stride(0)),
         *(channels, width, tile.num_queries, tile.num_keys),
         num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )
-    shares = (weights * math.log(2)).softmax(dim=1)
-    return (averages * shares[..., None]).sum(dim=1).to(values.dtype)
+    merged = values.new_empty(count, num_queries, width)
+    _merge_parts[triton.cdiv(num_queries, _MERGED_ROWS), count](
+        *(averages, weights, merged, num_queries, num_parts, width, _MERGED_ROWS)
+    )
+    return merged
 
 
-# Every number below may change from frame to frame, and none may cause a second compilation.
-@triton.jit(do_not_specialize=["num_queries", "num_keys", "query_rows", "valid_stride"])  # type: ignore[untyped-decorator]
+def _parts_for(device: torch.device, num_blocks: int, num_keys: int, tile: Tile) -> int:
+    num_sms = torch.cuda.get_device_properties(device).multi_processor_count
+    return best_parts(num_blocks, num_keys, num_sms, tile)
+
+
+@triton.jit(do_not_specialize=_VARYING)  # type: ignore[untyped-decorator]
 def _average_part(  # type: ignore[no-untyped-def]
     queries,
     keys,
@@ -132,3 +141,36 @@ def _keys_of_part(part, num_keys, BLOCK_KEYS: tl.constexpr):  # type: ignore[no-
     keys_per_part = tl.cdiv(tl.cdiv(num_keys, tl.num_programs(1)), BLOCK_KEYS) * BLOCK_KEYS
     first = part * keys_per_part
     return first, tl.minimum(first + keys_per_part, num_keys)
+
+
+@triton.jit(do_not_specialize=_VARYING)  # type: ignore[untyped-decorator]
+def _merge_parts(  # type: ignore[no-untyped-def]
+    averages,
+    weights,
+    merged,
+    num_queries,
+    num_parts,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Average what the parts gave, by their weights, for a block of one object's queries."""
+    block, item = tl.program_id(0), tl.program_id(1)
+    rows, numbers = block * BLOCK + tl.arange(0, BLOCK), tl.arange(0, WIDTH)
+    is_query = rows < num_queries
+    first = item * num_parts * num_queries + rows
+    largest = tl.full([BLOCK], float("-inf"), tl.float32)
+    for part in range(num_parts):
+        weight = tl.load(weights + first + part * num_queries, mask=is_query, other=0.0)
+        largest = tl.maximum(largest, weight)
+    total = tl.zeros([BLOCK], tl.float32)
+    summed = tl.zeros([BLOCK, WIDTH], tl.float32)
+    for part in range(num_parts):
+        results = first + part * num_queries
+        share = tl.exp2(tl.load(weights + results, mask=is_query, other=0.0) - largest)
+        places = results[:, None] * WIDTH + numbers[None, :]
+        average = tl.load(averages + places, mask=is_query[:, None], other=0.0)
+        total += share
+        summed += share[:, None] * average
+    places = (item * num_queries + rows)[:, None] * WIDTH + numbers[None, :]
+    average = (summed / total[:, None]).to(merged.dtype.element_ty)
+    tl.store(merged + places, average, mask=is_query[:, None])

@@ -54,6 +54,9 @@ class SegmentationModel:
         self.dtype = dtype or default_dtype(self.device)
         self._size: int = network.image_size
         self._num_cores = torch.get_num_threads()
+        # For each new number of keys in each thread, cuDNN would make a plan, for up to half a
+        # second on a Hopper GPU, and keep it for good.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         if network.device != self.device:
             network = moved(network, self.device, self.dtype)
         self._prepare_parts(network.eval(), key_bytes)

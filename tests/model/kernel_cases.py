@@ -5,19 +5,37 @@ the tests must not import it. A GPU, where there is one, runs the compiled kerne
 """
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from pathlib import Path
+from subprocess import run
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from sam_video.model.attention_tiles import Tile
+from sam_video.model.attention_tiles import Tile, best_parts, tile_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a kernel takes on a GPU."""
+
+    shared: int
+    """Bytes of shared memory of a program."""
+    registers: int
+    """Of a thread."""
+    spilt: int
+    """Bytes of registers that a thread keeps in memory instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +46,7 @@ class Case:
     num_parts: int = 3
     num_valid: tuple[int, ...] | None = None
     dtype: torch.dtype = torch.float32
-    num_queries: int = 40
+    num_queries: int = 20
     num_keys: int = 333
     channels: int = 32
     width: int = 16
@@ -36,13 +54,16 @@ class Case:
     scale: float = 1.0
     """Of the scores."""
     shares_queries: bool = False
+    is_transposed: bool = False
+    """Whether neighbours in memory are numbers of different tokens."""
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return queries, keys, values and the number of valid keys."""
         generator = torch.Generator().manual_seed(0)
 
         def numbers(count: int, length: int, width: int) -> Tensor:
-            return torch.randn(count, length, width, generator=generator).to(self.dtype)
+            made = torch.randn(count, length, width, generator=generator).to(self.dtype)
+            return made.mT.contiguous().mT if self.is_transposed else made
 
         count = 1 if self.shares_queries else self.count
         queries = numbers(count, self.num_queries, self.channels) * self.channels**-0.5
@@ -52,13 +73,27 @@ class Case:
         return queries.expand(self.count, -1, -1), keys, values, valid
 
 
-def attend(case: Case, *inputs: Tensor | None) -> Tensor:
-    """Run the kernel."""
+def attend(
+    case: Case, queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None
+) -> Tensor:
+    """Run the kernel as a case says."""
+    return _on_device(queries, keys, values, num_valid, tile=case.tile, num_parts=case.num_parts)
+
+
+def _on_device(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    num_valid: Tensor | None,
+    *,
+    tile: Tile | None = None,
+    num_parts: int | None = None,
+) -> Tensor:
     from sam_video.model.fused_attention import attend_fused
 
-    queries, keys, values, valid = (None if one is None else one.to(DEVICE) for one in inputs)
-    assert queries is not None and keys is not None and values is not None
-    found = attend_fused(queries, keys, values, valid, tile=case.tile, num_parts=case.num_parts)
+    queries, keys, values = (tensor.to(DEVICE) for tensor in (queries, keys, values))
+    num_valid = None if num_valid is None else num_valid.to(DEVICE)
+    found = attend_fused(queries, keys, values, num_valid, tile=tile, num_parts=num_parts)
     return found.cpu()
 
 
@@ -85,13 +120,30 @@ def reads_invalid_keys(case: Case) -> bool:
     return not torch.equal(attend(case, queries, keys, values, valid), short)
 
 
+def differs_from_the_table(case: Case, capability: tuple[int, int], num_sms: int) -> bool:
+    """Tell whether a GPU divides the work otherwise than the table and the formula say."""
+    queries, keys, values, valid = case.inputs()
+    tile = tile_for(capability, case.count)
+    assert tile is not None
+    num_blocks = case.count * -(-case.num_queries // tile.num_queries)
+    num_parts = best_parts(num_blocks, case.num_keys, num_sms, tile)
+    known = attend(replace(case, tile=tile, num_parts=num_parts), queries, keys, values, valid)
+    properties = SimpleNamespace(multi_processor_count=num_sms)
+    with (
+        patch("torch.cuda.get_device_capability", return_value=capability),
+        patch("torch.cuda.get_device_properties", return_value=properties),
+    ):
+        found = _on_device(queries, keys, values, valid)
+    return not torch.equal(found, known)
+
+
 def largest_without_keys(case: Case) -> float:
     """Return the largest number that objects without keys get."""
     return float(attend(case, *case.inputs()).abs().max())
 
 
-def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> dict[str, int]:
-    """Compile the kernel for a GPU that need not be there; return what it takes, in bytes."""
+def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> Compiled:
+    """Compile the kernel for a GPU that need not be there."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -99,46 +151,58 @@ def compiled(tile: Tile, channels: int, capability: tuple[int, int]) -> dict[str
     from sam_video.model.fused_attention import _average_part as kernel
 
     names = kernel.arg_names
-    constants = {
-        "CHANNELS": channels,
-        "WIDTH": 64,
-        "BLOCK_QUERIES": tile.num_queries,
-        "BLOCK_KEYS": tile.num_keys,
-    }
+    blocks = {"BLOCK_QUERIES": tile.num_queries, "BLOCK_KEYS": tile.num_keys}
+    constants = {"CHANNELS": channels, "WIDTH": 64, **blocks}
     types = dict.fromkeys(names, "i32") | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("queries", "keys", "values"), "*bf16")
     types |= {"num_valid": "*i32", "averages": "*fp32", "weights": "*fp32"}
+    aligned = ("queries", "keys", "values", "averages", "weights")
     source = ASTSource(
         fn=kernel,
         signature=types,
         constexprs={(names.index(name),): value for name, value in constants.items()},
-        attrs={
-            (names.index(name),): [["tt.divisibility", 16]]
-            for name, kind in types.items()
-            if kind.startswith("*")
-        },
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    major, minor = capability
+    target = GPUTarget("cuda", 10 * capability[0] + capability[1], 32)
     options = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
-    target = GPUTarget("cuda", 10 * major + minor, 32)
-    return {"shared": triton.compile(source, target=target, options=options).metadata.shared}
+    binary = triton.compile(source, target=target, options=options)
+    return Compiled(binary.metadata.shared, *_registers(binary.asm["cubin"]))
+
+
+def _registers(cubin: bytes) -> tuple[int, int]:
+    """Return how many registers a thread takes, and how many bytes of them are spilt."""
+    import triton.backends.nvidia
+
+    program = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
+    with NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        report = run([program, "-res-usage", file.name], capture_output=True, text=True, check=True)
+    found = re.search(r"REG:(\d+) STACK:(\d+) .*LOCAL:(\d+)", report.stdout + report.stderr)
+    assert found, report
+    registers, *spilt = map(int, found.groups())
+    return registers, sum(spilt)
 
 
 @contextmanager
 def kernel_process(*, interprets: bool) -> Iterator[ProcessPoolExecutor]:
-    """Start a process that may import Triton, and end it.
+    """Start a process that may import Triton, and end it with all that it has compiled.
 
     Args:
         interprets: Whether Triton interprets kernels there. It never does where there is a GPU.
     """
     is_interpreted = interprets and DEVICE == "cpu"
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, context, _prepare, (is_interpreted,)) as process:
+    with (
+        TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, context, _prepare, (is_interpreted, folder)) as process,
+    ):
         yield process
 
 
-def _prepare(is_interpreted: bool) -> None:
+def _prepare(is_interpreted: bool, folder: str) -> None:
     torch.set_num_threads(1)
+    os.environ["TRITON_CACHE_DIR"] = folder
     if not is_interpreted:
         os.environ.pop("TRITON_INTERPRET", None)
         return
