@@ -27,7 +27,11 @@ PARTS = {
 
 
 class Clock:
-    """Adds up the time spent in callables, by the clock; a GPU is waited for."""
+    """Adds up the time spent in callables, by the clock.
+
+    Of a GPU, the current stream is waited for: other threads may be recording meanwhile, and a wait
+    for the whole GPU would break that.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -35,7 +39,7 @@ class Clock:
 
     def _now(self) -> float:
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            torch.cuda.current_stream(self._device).synchronize()
         return time.perf_counter()
 
     def watch(self, part: str, call: Callable[..., T]) -> Callable[..., T]:

@@ -12,12 +12,9 @@ from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
 from sam_video.tracking.tracker import Tracker
-from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
-from sam_video.video.read_ahead import ReadAhead
+from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer
+from sam_video.video.read_ahead import ReadAhead, queue_size
 from sam_video.video.selection import FrameSelection, select_frames
-
-MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
-"""Limits of the queue between decoding and tracking, and of that between tracking and writing."""
 
 
 def segment_video(
@@ -102,12 +99,6 @@ def mask_frames(
         for masks in _track(tracker, selection, track_backward=track_backward):
             found = tracker.with_candidates(masks) if with_candidates else masks
             yield selection.original(found)
-
-
-def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
-    """Return the capacity, in frames, of a queue between two threads: fewer if they are large."""
-    num_bytes = info.width * info.height * bytes_per_pixel
-    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 
 
 @contextmanager
