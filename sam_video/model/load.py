@@ -22,7 +22,8 @@ from torch.overrides import TorchFunctionMode
 from sam_video.checkpoints.catalogue import CHECKPOINTS, resolve_checkpoint
 from sam_video.errors import CheckpointError
 from sam_video.limits import checked_input_size
-from sam_video.model.device import default_device, device_errors, device_name
+from sam_video.model.cuda_graphs import free_cached_memory
+from sam_video.model.device import device_errors
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.progress import timed_step
 
@@ -66,10 +67,8 @@ def load_model(
     with timed_step(f"opening {path.name}"):
         load_weights(network, path)
     with device_errors():
-        torch.cuda.empty_cache()  # of what another model has left
-        device = default_device()
-        with timed_step(f"reading the weights, and moving them to {device_name(device)}"):
-            model = SegmentationModel(network, device=device)
+        free_cached_memory()  # of what another model has left
+        model = SegmentationModel(network)
     if model.device.type == "cpu" and name != "pocket":
         logger.warning(
             "%s runs on the CPU, where a frame takes seconds, with large about eight: no GPU is"

@@ -15,7 +15,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from sam_video.model.cuda_graphs import CudaRecorder, Recorder, is_recording_off
-from sam_video.model.device import default_device, default_dtype
+from sam_video.model.device import default_device, default_dtype, device_name
 from sam_video.model.image_encoder import ImageEncoder, moved
 from sam_video.model.interface import ImageFeatures, MemoryBatch, PendingResults, Prediction
 from sam_video.model.memory_attention import MemoryAttention
@@ -33,6 +33,7 @@ from sam_video.model.results import CopiedResults, ResultTensors
 from sam_video.model.sam_heads import Points, SamHeads, labelled_points
 from sam_video.model.side_stream import SideStream
 from sam_video.model.tracked_work import TrackedWork
+from sam_video.progress import timed_step
 from sam_video.types import BoolMask, ObjectPrompt, RGBImage
 
 IMAGES_PER_CALL = 1
@@ -74,9 +75,11 @@ class SegmentationModel:
         # second on a Hopper GPU, and keep it for good.
         torch.backends.cuda.enable_cudnn_sdp(False)
         if network.device != self.device:
-            network = moved(network, self.device, self.dtype)
+            with timed_step(f"reading the weights, and moving them to {device_name(self.device)}"):
+                network = moved(network, self.device, self.dtype)
         in_batches = self._is_on_gpu or recorder is not None
-        self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
+        with timed_step("preparing the model"):
+            self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
         self._beside = SideStream(self.device) if self._is_on_gpu else None
         self._record(recorder)
 
@@ -121,8 +124,10 @@ class SegmentationModel:
             beside = CudaRecorder(self._beside.stream)
             # Tracking is waited for: its kernels go before those of the encoder.
             ahead = CudaRecorder(torch.cuda.Stream(self.device, priority=-1))
-            if not self._work.record((IMAGES_PER_CALL, self._size), self.device, beside, ahead):
-                self._beside = None  # as simple as can be, after a failure
+            images = (IMAGES_PER_CALL, self._size)
+            with timed_step("recording the work of a frame"):
+                if not self._work.record(images, self.device, beside, ahead):
+                    self._beside = None  # as simple as can be, after a failure
         torch.cuda.synchronize()  # for the side stream, which does not wait for the weights
 
     @property
