@@ -21,7 +21,7 @@ from sam_video.model.interface import ImageFeatures, MemoryBatch, PendingResults
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder
 from sam_video.model.pixels import (
-    confidences,
+    confidence_levels,
     enlarge,
     pack_masks,
     resize_image,
@@ -277,11 +277,12 @@ class SegmentationModel:
     ) -> PendingResults:
         """Return the results at the frame's size; they come from a GPU in one copy."""
         logits = enlarge(prediction.mask_logits, frame_hw)[:, 0]
+        masks = logits > 0
         results = ResultTensors(
-            logits > 0,
+            masks,
             prediction.object_score_logits[:, 0].sigmoid(),
             prediction.predicted_ious,
-            confidences(logits) if with_confidences else None,
+            confidence_levels(logits, masks) if with_confidences else None,
         )
         return CopiedResults(results) if self._is_on_gpu else results
 
