@@ -5,7 +5,7 @@ follow. Two things differ: the best of three masks is picked before it is resize
 masks are not filled, since the official filling exists for CUDA only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -19,7 +19,7 @@ from sam_video.model.device import default_device, default_dtype, device_name
 from sam_video.model.image_encoder import ImageEncoder, moved
 from sam_video.model.interface import ImageFeatures, MemoryBatch, PendingResults, Prediction
 from sam_video.model.memory_attention import MemoryAttention
-from sam_video.model.memory_encoder import MemoryEncoder
+from sam_video.model.memory_encoder import MemoryEncoder, encode_memories
 from sam_video.model.pixels import (
     confidence_levels,
     enlarge,
@@ -102,7 +102,7 @@ class SegmentationModel:
         remember = self._memory_attention.remember
         self._encode_memories = {
             with_keys: BatchFunction(
-                partial(_encode_memories, encode, partial(remember, with_keys=with_keys)), 1
+                partial(encode_memories, encode, partial(remember, with_keys=with_keys)), 1
             )
             for with_keys in (False, True)
         }
@@ -124,10 +124,11 @@ class SegmentationModel:
             beside = CudaRecorder(self._beside.stream)
             # Tracking is waited for: its kernels go before those of the encoder.
             ahead = CudaRecorder(torch.cuda.Stream(self.device, priority=-1))
-            images = (IMAGES_PER_CALL, self._size)
-            with timed_step("recording the work of a frame"):
-                if not self._work.record(images, self.device, beside, ahead):
-                    self._beside = None  # as simple as can be, after a failure
+            shape = IMAGES_PER_CALL, self._size
+            with timed_step("recording the work of a tracked frame"):
+                is_recorded = self._work.record(shape, self.device, beside, ahead)
+            if not is_recorded:
+                self._beside = None  # as simple as can be, after a failure
         torch.cuda.synchronize()  # for the side stream, which does not wait for the weights
 
     @property
@@ -298,13 +299,3 @@ class SegmentationModel:
         Threads that use the model go on undisturbed.
         """
         return self._work.free()
-
-
-def _encode_memories(
-    encode: Callable[[Tensor, Tensor, Tensor], Tensor],
-    lay_out: Callable[[Tensor], Tensor],
-    features: Tensor,
-    logits: Tensor,
-    scores: Tensor,
-) -> tuple[Tensor]:
-    return (lay_out(encode(features, logits, scores)),)

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sam_video.model import cuda_graphs
+from sam_video.model import cuda_graphs, sam2
 from sam_video.model.batch_attention import BatchAttention
 from sam_video.model.cuda_graphs import Tensors, recordings_made
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Model, Prediction
@@ -372,6 +373,34 @@ def test_a_recorded_model_is_freed_at_once() -> None:
         assert [part() for part in parts if part() is not None] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("num_calls", [100, 20], ids=["recorded", "a recording fails"])
+def test_a_gpu_records_its_encoder_and_its_tracking_for_two_streams(
+    num_calls: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorders: dict[object, FailingRecorder] = {}
+
+    def recorder_on(stream: object) -> FailingRecorder:
+        recorders[stream] = FailingRecorder(num_calls, RuntimeError("CUDA error: no"))
+        return recorders[stream]
+
+    model = small_pocket()
+    beside: Any = SimpleNamespace(stream="the encoder's")
+    monkeypatch.setattr(model, "_beside", beside)
+    monkeypatch.setattr(sam2, "CudaRecorder", recorder_on)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _, priority: f"of priority {priority}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    with caplog.at_level(logging.INFO):
+        model._record(None)
+    assert list(recorders) == ["the encoder's", "of priority -1"]
+    assert "recording the work of a tracked frame took" in caplog.text
+    is_recorded = num_calls == 100
+    assert (model._beside is beside) is is_recorded
+    assert model.free_recordings() is is_recorded
+    if is_recorded:
+        encoder, tracking = recorders.values()
+        assert (encoder.num_replays, tracking.num_replays) == (2, 28)
 
 
 class DeviceWatch(TorchDispatchMode):
