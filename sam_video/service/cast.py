@@ -76,7 +76,11 @@ class Cast:
         self._found = _named(query, [item for item in believed if item.concept in query.concepts])
         missing = [name for name in meanings.refining if name not in self._found]
         self._not_found = [name for name in missing if _is_positive(meanings.refining[name])]
-        self._warn([name for name in missing if name not in self._not_found])
+        unused = [name for name in missing if name not in self._not_found]
+        _warn(f"on {len(unused)} objects that were not found", unused)
+        clicks = [pair for pairs in meanings.excluding.values() for pair in pairs]
+        vain = [name for name, click in clicks if (name, click) not in association.used_clicks]
+        _warn(f"that are on no instance, {len(vain)} of them", vain)
         members = {name: _Member(name) for name in meanings.own_names}
         members |= {name: _Member(name, query.concept_of(name)) for name in self._not_found}
         for name, item in self._found.items():
@@ -85,14 +89,6 @@ class Cast:
         self._index_of = {key: index for index, key in enumerate(members)}
         numbers = Counter(item.concept for item in self._found.values())
         logger.info("found %s", ", ".join(f"{numbers[word]} {word}" for word in query.concepts))
-
-    def _warn(self, names: Sequence[str]) -> None:
-        if names:
-            logger.warning(
-                "ignoring negative clicks on %d objects that were not found, the first being %r",
-                len(names),
-                names[0],
-            )
 
     def prompts(self, *, refined_alone: bool = False) -> list[ObjectPrompt]:
         """Return prompts by which the tracker knows the instances, in the order of the objects.
@@ -135,6 +131,12 @@ class Cast:
             concept=member.concept,
             detection_score=member.score,
         )
+
+
+def _warn(which: str, names: Sequence[str]) -> None:
+    """Warn of negative clicks that have no effect, if there are any."""
+    if names:
+        logger.warning("ignoring negative clicks %s, the first named %r", which, names[0])
 
 
 def blank_doubles(late: Sequence[ObjectMask], others: Sequence[ObjectMask]) -> list[ObjectMask]:
