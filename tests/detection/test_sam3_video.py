@@ -232,6 +232,21 @@ def test_instances_that_appear_together_are_ordered_from_left_to_right(sam3: Sam
     assert not shown[0].mask[:, 40:].any()
 
 
+def test_bfloat16_shows_nearly_the_same(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(sam3, "dtype", dtype)
+        with scripted(sam3, lambda index, _: [] if index else [LEFT]):
+            video = Sam3Video(sam3, ["cat"])
+            frames = run(
+                video, clip(3), on_first(video, ObjectPrompt("", 0, box=Box(50, 5, 90, 60)))
+            )
+        shown.append(np.array([[found.mask for found in masks] for masks in frames]))
+    exact, coarse = shown
+    assert exact.shape == coarse.shape == (3, 2, HEIGHT, WIDTH)
+    assert (exact != coarse).mean() < 0.05
+
+
 def test_words_may_change_in_the_middle_of_a_video(sam3: Sam3) -> None:
     with scripted(sam3, lambda _, __: [EVERYWHERE]):
         video = Sam3Video(sam3, ["cat", "dog"])
