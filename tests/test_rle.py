@@ -145,3 +145,19 @@ def test_start_length_names_the_runs_along_the_rows(mask: BoolMask) -> None:
 )
 def test_start_length_has_the_known_text(mask: BoolMask, expected: str) -> None:
     assert rle.start_length(mask) == expected
+
+
+def test_the_ious_of_masks_are_those_of_their_pixels() -> None:
+    generator = np.random.default_rng(0)
+    masks = [generator.random((9, 7)) < share for share in (0, 0.3, 0.6, 1)]
+    found = rle.ious([rle.encode(mask) for mask in masks], [rle.encode(mask) for mask in masks])
+    for row, one in enumerate(masks):
+        for column, other in enumerate(masks):
+            expected = (one & other).sum() / max(1, (one | other).sum())
+            assert found[row, column] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (0, 2), (3, 0)], ids=str)
+def test_no_masks_have_no_ious(sizes: tuple[int, int]) -> None:
+    one = rle.encode(np.ones((4, 5), dtype=bool))
+    assert rle.ious([one] * sizes[0], [one] * sizes[1]).shape == sizes

@@ -34,6 +34,7 @@ class Rounds:
         query: What to look for.
         given: Names of the objects that prompts alone make.
         exclusions: Negative clicks on instances of concepts, by frame index.
+        prepare: What the thread of the detector does first.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class Rounds:
         query: TextQuery,
         given: Collection[str] = (),
         exclusions: Mapping[int, Sequence[tuple[str, Click]]] | None = None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self.association = Association(query, given)
         """What has been found."""
         self._query = query
         self._exclusions = exclusions or {}
-        self._thread = OrderedThreads(1)
+        self._thread = OrderedThreads(1, prepare)
         self._cuts = CutDetector()
         self._first: int | None = None
         self._decided = -1

@@ -9,6 +9,7 @@ on the first frame alone, all prompts are known after it, and the rest is as wit
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 
 from sam_video.detection.query import TextQuery
 from sam_video.detection.rounds import Rounds
@@ -54,7 +55,13 @@ class TextFrames:
         self._with_confidences = with_confidences
         self._with_candidates = with_candidates
         self._count_backward = count_backward
-        self._rounds = Rounds(self._query, self._prompts.own_names, self._prompts.excluding)
+        self._rounds = Rounds(
+            self._query,
+            self._prompts.own_names,
+            self._prompts.excluding,
+            # PyTorch's new threads take over what another one was limited to last.
+            partial(model.share_cores, 1),
+        )
         self._association = self._rounds.association
         self._spool = MaskSpool()
 

@@ -147,3 +147,20 @@ def test_as_many_clicks_as_a_request_may_have_fit() -> None:
     clicks = tuple(Click(i % 64, i % 48, i % 2) for i in range(MAX_PROMPTS.default))
     (fitted,) = fit_prompts([ObjectPrompt("dog", 0, clicks)], VIDEO)
     assert fitted.clicks == clicks
+
+
+def is_of_dogs(name: str) -> bool:
+    return name.startswith("dog")
+
+
+def test_where_words_find_objects_there_may_be_no_prompts() -> None:
+    assert fit_prompts([], VIDEO, is_of_dogs) == ()
+
+
+def test_objects_that_words_may_find_need_nothing_positive() -> None:
+    prompts = [click(1, 1, 0, name="dog_1"), click(1, 1, 0)]
+    assert [p.object_id for p in fit_prompts(prompts, VIDEO, is_of_dogs)] == ["dog_1", "dog"]
+    with pytest.raises(PromptError, match="nothing positive for 'cat'"):
+        fit_prompts([*prompts, click(1, 1, 0, name="cat")], VIDEO, is_of_dogs)
+    with pytest.raises(PromptError, match="expected a point inside the 64x48 picture"):
+        fit_prompts([click(64, 1, 0)], VIDEO, is_of_dogs)

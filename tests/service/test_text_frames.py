@@ -1,6 +1,7 @@
 """What words find in whole videos: a scripted detector, and a model that follows colours."""
 
 import logging
+import threading
 import tracemalloc
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -520,6 +521,29 @@ def test_a_search_that_is_cancelled_at_any_line_leaves_nothing() -> None:
         with pytest.raises(Cancelled):
             search(tracer)
         wait_until(lambda: held_things() == before, tracer.place)
+
+
+class Sharing(FakeModel):
+    """Notes to how many threads each thread has to leave cores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: dict[int, int] = {}
+
+    def share_cores(self, num_threads: int) -> None:
+        self.shares[threading.get_ident()] = num_threads
+
+
+def test_a_detector_has_all_cores() -> None:
+    model, shares = Sharing(), set()
+
+    def look(image: RGBImage) -> list[Detection]:
+        shares.add(model.shares[threading.get_ident()])
+        return see(image)
+
+    segment([TOP, MIDDLE], text=query(look), model=model)
+    assert shares == {1}
+    assert set(model.shares.values()) > {1}
 
 
 def test_the_error_of_a_detector_ends_the_prediction() -> None:
