@@ -7,10 +7,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam_video.model.interface import ImageFeatures, MemoryBatch, Prediction
-from sam_video.types import BoolMask, Click, ConfidenceMap, ObjectPrompt, RGBImage
+from sam_video.model.interface import (
+    ImageFeatures,
+    MemoryBatch,
+    PendingResults,
+    Prediction,
+    Results,
+)
+from sam_video.types import BoolMask, Click, ObjectPrompt, RGBImage
 
 T = TypeVar("T")
+
+
+class FakeResults:
+    """Results that are there already."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def __len__(self) -> int:
+        return len(self._results.masks)
+
+    def result(self) -> Results:
+        return self._results
 
 
 class FakeModel:
@@ -97,11 +116,16 @@ class FakeModel:
     ) -> Sequence[Tensor]:
         return prediction.pointers.unbind()
 
-    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
-        return np.asarray(prediction.mask_logits[:, 0] > 0)
+    def results_of(
+        self, prediction: Prediction, frame_hw: tuple[int, int], *, with_confidences: bool = False
+    ) -> PendingResults:
+        masks = np.asarray(prediction.mask_logits[:, 0] > 0)
+        scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
+        levels = masks.astype(np.uint8) * np.uint8(200) if with_confidences else None
+        return FakeResults(Results(masks, scores, prediction.predicted_ious.tolist(), levels))
 
-    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
-        return self.masks_of(prediction, frame_hw).astype(np.uint8) * np.uint8(200)
+    def free_recordings(self) -> bool:
+        return False
 
     def candidates(
         self,
@@ -111,7 +135,7 @@ class FakeModel:
         frame_hw: tuple[int, int],
     ) -> tuple[BoolMask, Tensor]:
         prediction = self.decode(image, informed, prompts, frame_hw)
-        masks = self.masks_of(prediction, frame_hw)
+        masks = np.asarray(prediction.mask_logits[:, 0] > 0)
         whole, nothing = np.ones_like(masks), np.zeros_like(masks)
         scores = torch.tensor([[0.5, 0.9, 0.1]]).expand(len(prompts), -1)
         return np.stack([whole, masks, nothing], axis=1), scores

@@ -111,7 +111,8 @@ def test_the_modules_that_are_run_exist_and_have_the_options(path: Path) -> None
         spec = find_spec(module)
         assert spec is not None, module
         assert spec.origin is not None, module
-        source = Path(spec.origin).read_text()
+        path = Path(spec.origin)
+        source = (path.with_name("__main__.py") if path.stem == "__init__" else path).read_text()
         for option in re.findall(r"--[a-z][a-z-]*", arguments):
             assert option == "--help" or f'"{option}"' in source, (module, option)
 

@@ -1,4 +1,6 @@
-"""Resize frames to the network's input and masks back to the frame; pack masks as bits."""
+"""Resize frames to the network's input and masks to the frame; turn masks into bits and levels."""
+
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +47,14 @@ def pack_masks(masks: Tensor) -> Tensor:
     Packed masks are an eighth of the bytes to copy from a GPU.
     """
     padded = pad(masks, (0, -masks.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=masks.device)
-    packed: Tensor = (padded * bits).sum(dim=-1, dtype=torch.uint8)
+    packed: Tensor = (padded * _bits(masks.device)).sum(dim=-1, dtype=torch.uint8)
     return packed
+
+
+@cache
+def _bits(device: torch.device) -> Tensor:
+    """Return the weights of eight pixels; making them anew would wait for the GPU every time."""
+    return torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=device)
 
 
 def unpack_masks(packed: npt.NDArray[np.uint8], width: int) -> BoolMask:

@@ -15,12 +15,9 @@ from sam_video.service.metrics import TimedSource
 from sam_video.service.text_frames import TextFrames
 from sam_video.service.words import query_of
 from sam_video.tracking.tracker import Tracker
-from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
-from sam_video.video.read_ahead import ReadAhead
+from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer
+from sam_video.video.read_ahead import ReadAhead, queue_size
 from sam_video.video.selection import FrameSelection, select_frames
-
-MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
-"""Limits of the queue between decoding and tracking, and of that between tracking and writing."""
 
 
 def segment_video(
@@ -121,12 +118,6 @@ def mask_frames(
             frames = found.frames()
         with closing(frames):
             yield from map(selection.original, frames)
-
-
-def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
-    """Return the capacity, in frames, of a queue between two threads: fewer if they are large."""
-    num_bytes = info.width * info.height * bytes_per_pixel
-    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 
 
 @contextmanager
