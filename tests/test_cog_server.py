@@ -145,6 +145,7 @@ def test_metrics_and_progress_are_there(server: CogServer, clip: str) -> None:
         ({"mask_type": "green_screen"}, "mask_type", '"green_screen" is not one of'),
         ({"annotation_type": "bbox"}, "annotation_type", '"bbox" is not one of'),
         ({"video_fps": 241}, "video_fps", "241 is greater than the maximum of 240"),
+        ({"text_threshold": 1.5}, "text_threshold", "1.5 is greater than the maximum of 1"),
         ({"output_quality": -1}, "output_quality", "-1 is less than the minimum of 0"),
         ({"output_frame_interval": 0}, "output_frame_interval", "0 is less than the minimum of 1"),
         ({"output_video": "true"}, "output_video", '"true" is not of type "boolean"'),

@@ -50,7 +50,7 @@ def build_concepts(request: Request) -> Concepts | None:
     """
     enhances = request.enhance_prompt
     words = parse_words(request.prompts)
-    _check_number("prompts", len(words))
+    _check_length("prompts", "".join(text for _, text in words))
     texts = [("text_prompt", request.text_prompt), *words]
     read = [parse_concepts(field, text, enhances=enhances) for field, text in texts]
     wanted = _distinct(concept for concepts in read for concept in concepts)
@@ -99,12 +99,7 @@ def parse_concepts(field: str, text: str, *, enhances: bool) -> tuple[str, ...]:
 
 def _phrases(field: str, text: str) -> list[str]:
     """Return what stands between the commas, without quotes, brackets and needless spaces."""
-    most = MAX_PHRASE_LENGTH * MAX_CONCEPTS.value
-    if len(text) > most:
-        raise PromptError(
-            f"{field} is {quoted(text)} and {len(text)} characters long; expected at most {most},"
-            f" for {MAX_CONCEPTS} concepts"
-        )
+    _check_length(field, text)
     pieces = (piece.strip(_DECORATION) for piece in _SEPARATOR.split(_joined(text)))
     phrases = [" ".join(piece.split()) for piece in pieces if any(map(str.isalnum, piece))]
     for position, phrase in enumerate(phrases):
@@ -116,6 +111,15 @@ def _phrases(field: str, text: str) -> list[str]:
                 f" most {MAX_PHRASE_LENGTH}, and commas between things"
             )
     return phrases
+
+
+def _check_length(field: str, text: str) -> None:
+    most = MAX_PHRASE_LENGTH * MAX_CONCEPTS.value
+    if len(text) > most:
+        raise PromptError(
+            f"{field} has words {quoted(text)}, {len(text)} characters; expected at most {most},"
+            f" for {MAX_CONCEPTS} concepts"
+        )
 
 
 def _joined(text: str) -> str:

@@ -79,7 +79,8 @@ class Cast:
         unused = [name for name in missing if name not in self._not_found]
         _warn(f"on {len(unused)} objects that were not found", unused)
         clicks = [pair for pairs in meanings.excluding.values() for pair in pairs]
-        vain = [name for name, click in clicks if (name, click) not in association.used_clicks]
+        used = {click for _, click in association.used_clicks}  # one may be for several concepts
+        vain = [name for name, click in clicks if click not in used]
         _warn(f"that are on no instance, {len(vain)} of them", vain)
         members = {name: _Member(name) for name in meanings.own_names}
         members |= {name: _Member(name, query.concept_of(name)) for name in self._not_found}

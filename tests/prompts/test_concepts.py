@@ -83,7 +83,7 @@ def test_the_log_says_what_is_taken_from_a_sentence(caplog: pytest.LogCaptureFix
         ),
         pytest.param(
             "dog," * 20_000,
-            f"text_prompt is '{'dog,' * 19}dog…' and 80000 characters long; expected at most 50000",
+            f"text_prompt has words '{'dog,' * 19}dog…', 80000 characters; expected at most 50000",
             id="a long text",
         ),
     ],
@@ -109,6 +109,13 @@ def test_words_of_all_fields_come_together() -> None:
     assert build(click_coordinates="[1,2]") is None
 
 
+def test_too_long_words_of_all_entries_together_fail() -> None:
+    prompts = json.dumps([{"text": "dog," * 5_000}] * 3)
+    message = "^prompts has words 'dog,.*', 60000 characters; expected at most 50000, for 50"
+    with pytest.raises(PromptError, match=message):
+        build(prompts=prompts)
+
+
 def test_a_negative_prompt_alone_fails() -> None:
     message = "^negative_prompt is 'statue' without text_prompt; expected text_prompt too"
     with pytest.raises(PromptError, match=message):
@@ -127,7 +134,6 @@ def test_too_many_concepts_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(**fields) is not None
     for more, number in (
         ({"prompts": '[{"text": "a4"}]'}, "with prompts and negative_prompt, names 4"),
-        ({"prompts": json.dumps([{"text": "a1"}] * 4)}, "^prompts names 4"),
         ({"text_prompt": "a1,a2,a4,a5"}, "^text_prompt names 4"),
     ):
         message = rf"{number} concepts; expected at most 3 \(SAM_VIDEO_MAX_CONCEPTS\)$"

@@ -155,6 +155,16 @@ def test_words_combine_with_other_prompts(
     assert session.metrics.objects == len(expected)
 
 
+@pytest.mark.parametrize(("x", "num_warnings"), [(23, 0), (80, 1)], ids=["on", "beside"])
+def test_a_background_click_that_excludes_one_thing_is_no_vain_one(
+    run: Callable[..., list[str]], caplog: pytest.LogCaptureFixture, x: int, num_warnings: int
+) -> None:
+    clicks = {"click_coordinates": f"[{x},38]", "click_labels": "0"}
+    run(text_prompt="disc,rectangle", preview=True, **clicks)
+    warnings = [text for text in caplog.messages if "ignoring negative clicks" in text]
+    assert len(warnings) == num_warnings
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
