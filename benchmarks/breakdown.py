@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.runs import our_file
+from sam_video.model.interface import ImageFeatures
 from sam_video.model.sam2 import SegmentationModel
-from sam_video.types import ObjectPrompt
+from sam_video.types import ObjectPrompt, RGBImage
 from sam_video.writers.video_encoder import VideoEncoder
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ PARTS = {
     "with_memory": "memory attention",
     "decode": "mask decoder",
     "encode_memory": "memory encoder",
-    "masks_of": "masks at the video's size, and transfer",
+    "results_of": "masks at the video's size, and transfer",
 }
 """What each verb of the model stands for."""
 
@@ -62,8 +63,17 @@ def watched(clock: Clock, model: SegmentationModel) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [(model, verb, part) for verb, part in PARTS.items()]
     places.append((VideoEncoder, "write", "writing the video"))
     replaced = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
-    for owner, name, part in places:
-        setattr(owner, name, clock.watch(part, getattr(owner, name)))
+    encode = model.encode_images
+
+    def encode_and_wait(images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        features = encode(images)
+        for image in features:  # a stream of its own computes them
+            image.wait()
+        return features
+
+    calls = [encode_and_wait if call == encode else call for *_, call in replaced]
+    for (owner, name, part), call in zip(places, calls, strict=True):
+        setattr(owner, name, clock.watch(part, call))
     try:
         yield
     finally:

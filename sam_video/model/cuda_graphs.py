@@ -124,6 +124,15 @@ def count_recording() -> None:
     _process.num_recordings += 1
 
 
+def free_cached_memory() -> None:
+    """Return memory that PyTorch holds and nothing uses to the GPU, unless a call is captured.
+
+    PyTorch fails to do so during a capture, in whichever thread that is.
+    """
+    if not _process.lock.locked():  # a cancellation could leave it held, were it taken here
+        torch.cuda.empty_cache()
+
+
 def is_recording_off() -> bool:
     """Tell whether this process records nothing: by `SAM_VIDEO_CUDA_GRAPHS=0`, or as it failed."""
     return _process.has_failed or os.environ.get("SAM_VIDEO_CUDA_GRAPHS") == "0"

@@ -12,6 +12,7 @@ from traceback import clear_frames
 import torch
 
 from sam_video.errors import DeviceError
+from sam_video.model.cuda_graphs import free_cached_memory
 
 GPU_FILES = "nvidia[0-9]*"
 """In `/dev`, one for each GPU that this machine or container has been given."""
@@ -86,7 +87,7 @@ def device_errors() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         clear_frames(error.__traceback__)  # which hold tensors
-        torch.cuda.empty_cache()
+        free_cached_memory()
         raise DeviceError(
             f"the GPU's memory does not suffice: {_first_line(error)}; choose a smaller model,"
             " fewer objects or a smaller video"

@@ -16,13 +16,14 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sam_video.checkpoints.catalogue import CHECKPOINTS, resolve_checkpoint
 from sam_video.errors import CheckpointError
 from sam_video.limits import checked_input_size
-from sam_video.model.device import default_device, device_errors, device_name
+from sam_video.model.cuda_graphs import free_cached_memory
+from sam_video.model.device import device_errors
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.progress import timed_step
 
@@ -66,10 +67,8 @@ def load_model(
     with timed_step(f"opening {path.name}"):
         load_weights(network, path)
     with device_errors():
-        torch.cuda.empty_cache()  # of what another model has left
-        device = default_device()
-        with timed_step(f"reading the weights, and moving them to {device_name(device)}"):
-            model = SegmentationModel(network, device=device)
+        free_cached_memory()  # of what another model has left
+        model = SegmentationModel(network)
     if model.device.type == "cpu" and name != "pocket":
         logger.warning(
             "%s runs on the CPU, where a frame takes seconds, with large about eight: no GPU is"
@@ -117,7 +116,7 @@ class _LeftOutWeights(TorchFunctionMode):
         return function(*args, **options)
 
 
-def load_weights(network: SAM2Base, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path) -> None:
     """Put the weights of a published `.pt` file or of a `.safetensors` file into `network`.
 
     They stay in the file, which is mapped into memory: it must not be changed in place meanwhile,

@@ -34,11 +34,11 @@ def resize_masks(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor
     )
 
 
-def confidences(logits: Tensor) -> Tensor:
-    """Return the probabilities of logits, as uint8 of at least 128 for those above 0 alone."""
+def confidence_levels(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return probabilities as 0 to 255, uint8: 128 and more inside the masks, less outside."""
     levels = (logits.sigmoid() * 255 - 0.5).ceil().to(torch.uint8)
     # The sigmoid of a logit close to 0 is 0.5, whether the pixel is in the mask or not.
-    return torch.where(logits > 0, levels.clamp(min=128), levels.clamp(max=127))
+    return torch.where(masks, levels.clamp(min=128), levels.clamp(max=127))
 
 
 def pack_masks(masks: Tensor) -> Tensor:

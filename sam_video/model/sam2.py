@@ -15,13 +15,13 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from sam_video.model.cuda_graphs import CudaRecorder, Recorder, is_recording_off
-from sam_video.model.device import default_device, default_dtype
+from sam_video.model.device import default_device, default_dtype, device_name
 from sam_video.model.image_encoder import ImageEncoder, moved
 from sam_video.model.interface import ImageFeatures, MemoryBatch, PendingResults, Prediction
 from sam_video.model.memory_attention import MemoryAttention
 from sam_video.model.memory_encoder import MemoryEncoder, encode_memories
 from sam_video.model.pixels import (
-    confidences,
+    confidence_levels,
     enlarge,
     pack_masks,
     resize_image,
@@ -75,9 +75,11 @@ class SegmentationModel:
         # second on a Hopper GPU, and keep it for good.
         torch.backends.cuda.enable_cudnn_sdp(False)
         if network.device != self.device:
-            network = moved(network, self.device, self.dtype)
+            with timed_step(f"reading the weights, and moving them to {device_name(self.device)}"):
+                network = moved(network, self.device, self.dtype)
         in_batches = self._is_on_gpu or recorder is not None
-        self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
+        with timed_step("preparing the model"):
+            self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
         self._beside = SideStream(self.device) if self._is_on_gpu else None
         self._record(recorder)
 
@@ -122,11 +124,10 @@ class SegmentationModel:
             beside = CudaRecorder(self._beside.stream)
             # Tracking is waited for: its kernels go before those of the encoder.
             ahead = CudaRecorder(torch.cuda.Stream(self.device, priority=-1))
-            shape = IMAGES_PER_CALL, self._size
-            with timed_step("recording the work of a tracked frame"):
-                is_recorded = self._work.record(shape, self.device, beside, ahead)
-            if not is_recorded:
-                self._beside = None  # as simple as can be, after a failure
+            images = (IMAGES_PER_CALL, self._size)
+            with timed_step("recording the work of a frame"):
+                if not self._work.record(images, self.device, beside, ahead):
+                    self._beside = None  # as simple as can be, after a failure
         torch.cuda.synchronize()  # for the side stream, which does not wait for the weights
 
     @property
@@ -276,11 +277,12 @@ class SegmentationModel:
     ) -> PendingResults:
         """Return the results at the frame's size; they come from a GPU in one copy."""
         logits = enlarge(prediction.mask_logits, frame_hw)[:, 0]
+        masks = logits > 0
         results = ResultTensors(
-            logits > 0,
+            masks,
             prediction.object_score_logits[:, 0].sigmoid(),
             prediction.predicted_ious,
-            confidences(logits) if with_confidences else None,
+            confidence_levels(logits, masks) if with_confidences else None,
         )
         return CopiedResults(results) if self._is_on_gpu else results
 

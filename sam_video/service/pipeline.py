@@ -1,9 +1,10 @@
 """Compose reading, tracking and selection into one pass from a video and prompts to masks."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
+from sam_video.detection.query import TextQuery
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
@@ -11,6 +12,8 @@ from sam_video.progress import frame_progress
 from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
+from sam_video.service.text_frames import TextFrames
+from sam_video.service.words import query_of
 from sam_video.tracking.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer
 from sam_video.video.read_ahead import ReadAhead, queue_size
@@ -19,35 +22,47 @@ from sam_video.video.selection import FrameSelection, select_frames
 
 def segment_video(
     video: Path | str | FrameSource,
-    prompts: Sequence[ObjectPrompt],
+    prompts: Sequence[ObjectPrompt] = (),
     *,
     model: str | Model = "large",
     track_backward: bool = True,
     start_frame: int = -1,
     end_frame: int = -1,
     frame_interval: int = 1,
+    text: str | TextQuery | None = None,
+    text_model: str = "auto",
 ) -> Generator[MaskFrame, None, None]:
-    """Yield every frame of a video with the masks of the prompted objects.
+    """Yield every frame of a video with the masks of the objects that are prompted or found.
 
     Args:
         video: A file that FFmpeg or Pillow reads, in a sandbox, or a source of frames. A thread
             reads up to four frames ahead, so each frame must have an image of its own.
-        prompts: At most one per object and frame; at least one positive prompt per object.
+        prompts: At most one per object and frame; at least one positive prompt per object that
+            words do not find.
         model: A checkpoint's name, or a loaded model to reuse.
         track_backward: Also track from an object's first prompt back to the start.
         start_frame: First frame to process; -1 is the start.
         end_frame: Last frame to process, inclusive; -1 is the end.
         frame_interval: Process only every Nth frame and the prompted frames.
+        text: What to find by words, such as `dog, red car`; there may be no prompts then. Negative
+            clicks named like a concept exclude its instances under them.
+        text_model: The detector for a `text` that is no query; `auto` is pocket's own with the
+            model `pocket`, else `owlv2_large` on a GPU and `owlv2_base` on a CPU.
 
     Raises:
-        RequestError: The video ends before `start_frame`, or there is too much to process.
-        PromptError: A prompt cannot be used with this video, or there are too many objects.
+        RequestError: The video ends before `start_frame`, there is too much to process, or the
+            detector needs a package that is missing.
+        PromptError: A prompt cannot be used with this video, there are too many objects, or the
+            detector cannot look for a word.
         VideoError: The video cannot be read.
-        CheckpointError: The checkpoint cannot be loaded.
+        CheckpointError: The checkpoint or the detector cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
+    if isinstance(text, str):
+        name = model if isinstance(model, str) else ""
+        text = query_of(text, text_model=text_model, model=name)
     with _opened(video) as source:
-        fitted = fit_prompts(prompts, source)
+        fitted = fit_prompts(prompts, source, text.may_find if text else None)
         selection = select_frames(
             source,
             {prompt.frame_index for prompt in fitted},
@@ -56,7 +71,7 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward)
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=text)
 
 
 def mask_frames(
@@ -68,6 +83,7 @@ def mask_frames(
     with_confidences: bool = False,
     with_candidates: bool = False,
     wait_timer: Timer = nullcontext,
+    text: TextQuery | None = None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield the selected frames with their masks and their indices in the source.
 
@@ -81,6 +97,7 @@ def mask_frames(
         with_confidences: Also set `ObjectMask.confidence`.
         with_candidates: Also set `ObjectMask.candidates`.
         wait_timer: Entered around every wait for a frame.
+        text: What to find by words.
 
     Raises:
         DeviceError: The GPU fails, or has too little memory.
@@ -89,16 +106,22 @@ def mask_frames(
     with (
         device_errors(),
         ReadAhead(selection, queue_size(selection.info)) as ahead,
-        Tracker(
-            model,
-            TimedSource(ahead, wait_timer),
-            selection.renumbered(prompts),
-            with_confidences=with_confidences,
-        ) as tracker,
     ):
-        for masks in _track(tracker, selection, track_backward=track_backward):
-            found = tracker.with_candidates(masks) if with_candidates else masks
-            yield selection.original(found)
+        source = TimedSource(ahead, wait_timer)
+        numbered = selection.renumbered(prompts)
+        options = {
+            "track_backward": track_backward,
+            "with_confidences": with_confidences,
+            "with_candidates": with_candidates,
+        }
+        if text is None:
+            frames = _prompted(model, source, numbered, selection, **options)
+        else:
+            count = selection.count_backward
+            found = TextFrames(model, source, numbered, text, count_backward=count, **options)
+            frames = found.frames()
+        with closing(frames):
+            yield from map(selection.original, frames)
 
 
 @contextmanager
@@ -110,18 +133,26 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
         yield video
 
 
-def _track(
-    tracker: Tracker, selection: FrameSelection, *, track_backward: bool
-) -> Iterator[MaskFrame]:
+def _prompted(
+    model: Model,
+    source: FrameSource,
+    prompts: Sequence[ObjectPrompt],
+    selection: FrameSelection,
+    *,
+    track_backward: bool,
+    with_confidences: bool,
+    with_candidates: bool,
+) -> Generator[MaskFrame, None, None]:
     """Run the tracker's passes in order and show their progress."""
-    tracker.condition()
-    passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
-    num_frames = selection.info.num_frames
-    total = None if num_frames is None else num_frames + passed
-    with frame_progress(total) as progress:
-        if track_backward:
-            for _ in tracker.backward():
+    with Tracker(model, source, prompts, with_confidences=with_confidences) as tracker:
+        tracker.condition()
+        passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
+        num_frames = selection.info.num_frames
+        total = None if num_frames is None else num_frames + passed
+        with frame_progress(total) as progress:
+            if track_backward:
+                for _ in tracker.backward():
+                    progress.update()
+            for masks in tracker.forward():
+                yield tracker.with_candidates(masks) if with_candidates else masks
                 progress.update()
-        for masks in tracker.forward():
-            yield masks
-            progress.update()

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,11 @@ def build(
     )
 
 
-def build_from(source: FrameSource, **fields: Any) -> tuple[ObjectPrompt, ...]:
-    return build_prompts(Request(input_video=Path("clip.mp4"), **fields), source, read_masks)
+def build_from(
+    source: FrameSource, concepts: Sequence[str] = (), **fields: Any
+) -> tuple[ObjectPrompt, ...]:
+    request = Request(input_video=Path("clip.mp4"), **fields)
+    return build_prompts(request, source, read_masks, concepts)
 
 
 def short(prompts: tuple[ObjectPrompt, ...]) -> list[str]:
@@ -283,8 +286,55 @@ def test_a_request_without_a_prompt_fails(text: str, prompts: str) -> None:
         build_from(VIDEO, click_coordinates=text, box_coordinates=text, prompts=prompts)
     assert str(caught.value) == (
         "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
-        " box_coordinates, mask_prompts or prompts"
+        " box_coordinates, mask_prompts, prompts, or text_prompt, such as 'person, red car'"
     )
+
+
+def test_a_request_with_words_needs_no_prompt() -> None:
+    assert build_from(VIDEO, concepts=["person"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("person", ["person@0 -1"], id="a concept"),
+        pytest.param("person_2", ["person_2@0 -1"], id="an instance"),
+        pytest.param("person_x", ["person@0 -1", "car@0 -1"], id="no instance"),
+        pytest.param("", ["person@0 -1", "car@0 -1"], id="no name"),
+    ],
+)
+def test_negative_clicks_alone_are_for_what_words_find(name: str, expected: list[str]) -> None:
+    fields = {"click_coordinates": along_x(1), "click_labels": "0", "click_object_ids": name}
+    assert short(build_from(VIDEO, ["person", "car"], **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("person", ["dog@0 +1", "person@0 -2"], id="a concept"),
+        pytest.param("person_2", ["dog@0 +1", "person_2@0 -2"], id="an instance"),
+        pytest.param("sky", ["dog@0 +1 -2", "person@0 -2"], id="background"),
+        pytest.param("dog", ["dog@0 +1 -2"], id="of the object"),
+    ],
+)
+def test_negative_clicks_named_like_words_are_background_of_no_other_object(
+    name: str, expected: list[str]
+) -> None:
+    fields = {"click_labels": "1,0", "click_object_ids": f"dog,{name}"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(1, 2), **fields)
+    assert short(prompts) == expected
+
+
+def test_a_negative_click_without_a_name_corrects_the_nearest_object_also_with_words() -> None:
+    box = {"box_coordinates": "[1,90,9,110]", "box_object_ids": "dog"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(2), click_labels="0", **box)
+    assert short(prompts) == ["dog@0 -2 [1:9]"]
+
+
+def test_an_object_with_the_name_of_a_concept_has_its_own_negative_clicks() -> None:
+    fields = {"click_labels": "1,0,0", "click_object_ids": "person,person,sky"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(1, 2, 3), **fields)
+    assert short(prompts) == ["person@0 +1 -2 -3"]
 
 
 @pytest.mark.parametrize("ids", ["", "a", "a,b"])
