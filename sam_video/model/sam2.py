@@ -124,10 +124,11 @@ class SegmentationModel:
             beside = CudaRecorder(self._beside.stream)
             # Tracking is waited for: its kernels go before those of the encoder.
             ahead = CudaRecorder(torch.cuda.Stream(self.device, priority=-1))
-            images = (IMAGES_PER_CALL, self._size)
-            with timed_step("recording the work of a frame"):
-                if not self._work.record(images, self.device, beside, ahead):
-                    self._beside = None  # as simple as can be, after a failure
+            shape = IMAGES_PER_CALL, self._size
+            with timed_step("recording the work of a tracked frame"):
+                is_recorded = self._work.record(shape, self.device, beside, ahead)
+            if not is_recorded:
+                self._beside = None  # as simple as can be, after a failure
         torch.cuda.synchronize()  # for the side stream, which does not wait for the weights
 
     @property

@@ -1,6 +1,7 @@
 """From the words of a request to a query: choose its detector, load it, and say what it costs."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from sam_video.detection.interface import Detector
 from sam_video.detection.query import TextQuery
@@ -8,6 +9,9 @@ from sam_video.progress import timed_step
 from sam_video.prompts.concepts import Concepts, parse_concepts
 from sam_video.request import Request
 from sam_video.types import VideoInfo
+
+if TYPE_CHECKING:  # PyTorch is imported with the first model
+    from sam_video.model.interface import Model
 
 SECONDS_ON_CPU = {"owlv2_base": 9, "owlv2_large": 97, "llmdet": 11}
 """Seconds for an image, as measured on two cores, in float32 and for two concepts."""
@@ -75,19 +79,24 @@ class DetectorKeeper:
         return self._detector
 
 
-def query_of(text: str, *, text_model: str, model: str) -> TextQuery:
+def query_of(
+    text: str | TextQuery | None, *, text_model: str, model: "str | Model"
+) -> TextQuery | None:
     """Return what a text such as `dog, red car` looks for, all else by default.
 
     Args:
-        text: As `Request.text_prompt`.
+        text: As `Request.text_prompt`; a query, or None, comes back as it is.
         text_model: As in a request.
-        model: The checkpoint that tracks, of which `auto` depends.
+        model: What tracks: `auto` depends on its name.
 
     Raises:
         RequestError, PromptError, CheckpointError, DeviceError: As for `DetectorKeeper.query`.
     """
+    if not isinstance(text, str):
+        return text
     concepts = parse_concepts("text", text, enhances=True)
-    return TextQuery(DetectorKeeper().load(text_model, model), concepts)
+    name = model if isinstance(model, str) else ""
+    return TextQuery(DetectorKeeper().load(text_model, name), concepts)
 
 
 def _warn_of_cost(name: str, num_frames: int | None, interval: int) -> None:

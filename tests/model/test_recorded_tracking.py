@@ -394,7 +394,7 @@ def test_a_gpu_records_its_encoder_and_its_tracking_for_two_streams(
     with caplog.at_level(logging.INFO):
         model._record(None)
     assert list(recorders) == ["the encoder's", "of priority -1"]
-    assert "recording the work of a frame took" in caplog.text
+    assert "recording the work of a tracked frame took" in caplog.text
     is_recorded = num_calls == 100
     assert (model._beside is beside) is is_recorded
     assert model.free_recordings() is is_recorded
