@@ -129,11 +129,8 @@ def free_cached_memory() -> None:
 
     PyTorch fails to do so during a capture, in whichever thread that is.
     """
-    if _process.lock.acquire(blocking=False):
-        try:
-            torch.cuda.empty_cache()
-        finally:
-            _process.lock.release()
+    if not _process.lock.locked():  # a cancellation could leave it held, were it taken here
+        torch.cuda.empty_cache()
 
 
 def is_recording_off() -> bool:
