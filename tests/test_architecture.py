@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("errors", "disk_spool", "progress"),
     ("types",),
-    ("limits", "request", "rle"),
+    ("limits", "request", "rle", "cleaning"),
     ("workers",),
     ("prompts", "video", "checkpoints"),
     ("model", "writers"),
