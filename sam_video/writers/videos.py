@@ -12,6 +12,7 @@ from sam_video.writers.pictures import Picture
 from sam_video.writers.render import render
 from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
+from sam_video.writers.video_forms import H264, VP9_ALPHA
 
 MIN_FRAME_RATE = Fraction(1, 3600)
 """MP4 cannot show a frame for much longer than an hour."""
@@ -53,7 +54,7 @@ class MaskVideoWriter:
             height=info.height,
             frame_rate=Fraction(video_fps) or _thinned_rate(info, interval),
             pixel_aspect=info.pixel_aspect,
-            has_alpha=has_alpha,
+            form=VP9_ALPHA if has_alpha else H264,
         )
 
     def prepare(self, masks: MaskFrame) -> Step:
