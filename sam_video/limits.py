@@ -59,6 +59,9 @@ MAX_OBJECTS = Limit("SAM_VIDEO_MAX_OBJECTS", 1_000, _INT_MAX, "objects of a requ
 MAX_PROMPTS = Limit(
     "SAM_VIDEO_MAX_PROMPTS", 10_000, _INT_MAX, "clicks, boxes and masks of a request, each kind"
 )
+MAX_CONCEPTS = Limit(
+    "SAM_VIDEO_MAX_CONCEPTS", 50, _INT_MAX, "things that a request looks for by words"
+)
 MAX_ZIP_MEMBERS = Limit(
     "SAM_VIDEO_MAX_ZIP_MEMBERS", 10_000, _INT_MAX, "files and folders of a zip of masks"
 )
@@ -84,6 +87,7 @@ LIMITS = (
     MAX_SECONDS,
     MAX_OBJECTS,
     MAX_PROMPTS,
+    MAX_CONCEPTS,
     MAX_ZIP_MEMBERS,
     MAX_ZIP_BYTES,
     MAX_DECODER_BYTES,

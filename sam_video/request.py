@@ -1,5 +1,6 @@
 """The inputs of one prediction; all ways to run it share their names and defaults."""
 
+import math
 import os
 import re
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ ANNOTATION_TYPES = ("mask", "box", "both")
 IMAGE_FORMATS = ("webp", "jpg", "png")
 RLE_FORMATS = ("coco", "youtube_vis", "start_length")
 MODEL_NAMES = ("large", "base_plus", "small", "tiny", "pocket")
+TEXT_MODELS = ("auto", "owlv2_large", "owlv2_base", "llmdet", "sam3", "pocket")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mask_type": MASK_TYPES,
@@ -20,6 +22,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "output_format": IMAGE_FORMATS,
     "model": MODEL_NAMES,
     "rle_format": RLE_FORMATS,
+    "text_model": TEXT_MODELS,
 }
 _RANGES: dict[str, tuple[int, int | None]] = {
     "video_fps": (0, 240),
@@ -28,6 +31,9 @@ _RANGES: dict[str, tuple[int, int | None]] = {
     "start_frame": (-1, None),
     "end_frame": (-1, None),
     "frame_interval": (1, None),
+    "text_threshold": (0, 1),
+    "text_interval": (0, None),
+    "max_objects": (0, None),
 }
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|www[.]", re.IGNORECASE)
@@ -102,6 +108,20 @@ class Request:
     """Segment only the prompted frames, and draw them with their prompts."""
     multimask_output: bool = False
     """Also write the three candidate masks of a still image."""
+    text_prompt: str = ""
+    """Words, separated by commas: every instance of each is found and tracked."""
+    negative_prompt: str = ""
+    """Words for what must not be found, separated by commas."""
+    text_model: str = "auto"
+    """The detector that finds what the words name."""
+    text_threshold: float = 0.0
+    """The least score of a detection, 0 to 1; 0 is the detector's own threshold."""
+    text_interval: int = 10
+    """Look for new instances every N frames; 0 looks at the first frame only."""
+    max_objects: int = 0
+    """The most instances that words find, the surest first; 0 is no limit."""
+    enhance_prompt: bool = True
+    """Reduce a sentence to the concepts in it."""
 
     def __post_init__(self) -> None:
         _check_input_video(self.input_video)
@@ -110,10 +130,7 @@ class Request:
             if value not in choices:
                 raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if value < low or (high is not None and value > high):
-                accepted = f"at least {low}" if high is None else f"{low} to {high}"
-                raise RequestError(f"{name} is {value}; expected a whole number, {accepted}")
+            _check_range(name, getattr(self, name), low, math.inf if high is None else high)
         if self.mask_type == "alpha" and self.output_format == "jpg" and not self.output_video:
             raise RequestError(
                 "output_format is 'jpg', which has no transparency;"
@@ -151,6 +168,14 @@ class Request:
         return cls(**{**defaults, **typed})
 
 
+def _check_range(name: str, value: float, low: int, high: float) -> None:
+    if low <= value <= high:  # which NaN is not
+        return
+    noun = "a number" if name == "text_threshold" else "a whole number"
+    accepted = f"at least {low}" if high == math.inf else f"{low} to {high}"
+    raise RequestError(f"{name} is {value}; expected {noun}, {accepted}")
+
+
 def _check_input_video(path: Path) -> None:
     if path == Path():
         raise RequestError("input_video names no file; expected a video or an image")
@@ -174,6 +199,11 @@ def _convert(name: str, text: str, target: Any) -> Any:
             return int(text)
         except ValueError:
             raise RequestError(f"{name} is {text[:80]!r}; expected a whole number") from None
+    if target is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise RequestError(f"{name} is {text[:80]!r}; expected a number") from None
     if target is str:
         return text
     if not text.strip():

@@ -5,9 +5,11 @@ https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
 The runs of `start_length` go along the rows and list the object's runs only.
 """
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from sam_video.types import BoolMask
@@ -46,6 +48,14 @@ def bbox_xywh(rle: CocoRle) -> tuple[int, int, int, int]:
     """Return left, top, width and height of the object's box in pixels; zeros for no object."""
     x, y, width, height = coco_mask.toBbox(rle)
     return int(x), int(y), int(width), int(height)
+
+
+def ious(masks: Sequence[CocoRle], others: Sequence[CocoRle]) -> npt.NDArray[np.float64]:
+    """Return the intersections over unions of N masks with M others, `(N, M)`; 0 for empty ones."""
+    if not masks or not others:
+        return np.zeros((len(masks), len(others)))
+    found: npt.NDArray[np.float64] = coco_mask.iou(list(masks), list(others), [0] * len(others))
+    return np.nan_to_num(found)
 
 
 def start_length(mask: BoolMask) -> str:

@@ -218,6 +218,10 @@ class ObjectMask:
     """If requested: `(H, W)` uint8, the probability of the object as 0 to 255."""
     candidates: tuple[Candidate, ...] = ()
     """If requested: the masks that fit the prompt, in the network's order."""
+    concept: str | None = None
+    """The words that found it; None for an object that prompts alone name."""
+    detection_score: float | None = None
+    """How sure the detector was of it at best, 0 to 1; None if no detection was of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,6 +231,16 @@ class MaskFrame:
     frame: Frame
     objects: tuple[ObjectMask, ...]
     """Ordered by `object_index`; an object that is not tracked on this frame is left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """Objects that come and go on a frame while the tracker runs."""
+
+    births: tuple[ObjectPrompt, ...] = ()
+    """Positive prompts on the frame, each of an object that has never been tracked."""
+    removals: tuple[str, ...] = ()
+    """Names of objects that are tracked no further, and not on this frame either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "Path": {"type": "string", "format": "uri"},
     "str": {"type": "string"},
     "int": {"type": "integer"},
+    "float": {"type": "number"},
     "bool": {"type": "boolean"},
 }
 _PARSING = Lock()

@@ -23,7 +23,9 @@ from sam_video.checkpoints.catalogue import CHECKPOINTS
 from sam_video.cli import main
 from sam_video.errors import PromptError, RequestError, SamVideoError
 from sam_video.limits import LIMITS, MAX_FRAMES, Limit
-from sam_video.prompts.json_list import parse_prompts
+from sam_video.prompts.concepts import parse_concepts
+from sam_video.prompts.enhance import enhanced
+from sam_video.prompts.json_list import parse_prompts, parse_words
 from sam_video.prompts.mask_zip import read_masks
 from sam_video.prompts.stated import StatedPrompt
 from sam_video.prompts.text import parse_boxes, parse_clicks
@@ -60,7 +62,9 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["frame_index", "object_id", "points", "labels", "box", "x", "y", "?"]),
+            st.sampled_from(
+                ["frame_index", "object_id", "points", "labels", "box", "x", "y", "text", "?"]
+            ),
             inner,
             max_size=4,
         )
@@ -177,7 +181,7 @@ def test_points_are_read_as_they_were_written(
 @given(texts | json_values.map(json.dumps) | st.lists(entries, max_size=4).map(json.dumps))
 def test_any_json_is_prompts_or_a_mistake(text: str) -> None:
     try:
-        prompts = parse_prompts(text)
+        prompts, _ = parse_prompts(text), parse_words(text)
     except PromptError as error:
         assert_one_line(error)
         return
@@ -200,6 +204,32 @@ def test_any_options_are_a_request_or_a_mistake(options: dict[str, str]) -> None
     values = {field.name: getattr(request, field.name) for field in fields(Request)}
     written = {name: str(value) for name, value in values.items() if value is not None}
     assert Request.from_text(written) == request
+
+
+SENTENCE = (
+    "please PLEASE segment find track mask me you can to the a two all both of and or & in on with"
+    " black white red big cat dog dogs people man's shirt glasses boxes 3 video . , ;"
+)
+phrases = st.lists(st.sampled_from(SENTENCE.split()), min_size=1, max_size=9).map(" ".join)
+
+
+@given(phrases | texts)
+def test_a_phrase_has_concepts_that_stay_what_they_are(phrase: str) -> None:
+    concepts = enhanced(phrase)
+    assert concepts == [phrase] or all(concepts)
+    assert [again for concept in concepts for again in enhanced(concept)] == concepts
+
+
+@given(phrases | texts, st.booleans())
+def test_any_words_are_concepts_or_a_mistake(text: str, enhances: bool) -> None:
+    try:
+        concepts = parse_concepts("text_prompt", text, enhances=enhances)
+    except PromptError as error:
+        assert_one_line(error)
+        return
+    assert all(concept and concept == concept.strip() for concept in concepts)
+    assert len({concept.casefold() for concept in concepts}) == len(concepts)
+    assert parse_concepts("text_prompt", ", ".join(concepts), enhances=enhances) == concepts
 
 
 words = st.sampled_from(["predict", "info", "-i", "-o", "--model", "--", "-h", "pocket"]) | texts

@@ -22,11 +22,12 @@ from tests.openapi import PREDICT, openapi_schema, predict_method, read_inputs
 from tests.predictor import predict, predictor, start
 
 SOURCE = PREDICT.read_text()
-ANNOTATIONS = {"Path": Path, "str": str, "int": int, "bool": bool}
+ANNOTATIONS = {"Path": Path, "str": str, "int": int, "float": float, "bool": bool}
 PRIMITIVES = {
     Path: PrimitiveType.PATH,
     str: PrimitiveType.STRING,
     int: PrimitiveType.INTEGER,
+    float: PrimitiveType.FLOAT,
     bool: PrimitiveType.BOOL,
 }
 ON_DISC = "[11,19]"

@@ -18,6 +18,7 @@ CHOICES = {
     "output_format": request.IMAGE_FORMATS,
     "model": request.MODEL_NAMES,
     "rle_format": request.RLE_FORMATS,
+    "text_model": request.TEXT_MODELS,
 }
 
 
@@ -27,6 +28,8 @@ def as_written(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
     return "none" if value is None else str(value)
 
 

@@ -40,7 +40,7 @@ class MaskReader(Protocol):
 
 
 def build_prompts(
-    request: Request, source: FrameSource, read_masks: MaskReader
+    request: Request, source: FrameSource, read_masks: MaskReader, concepts: Sequence[str] = ()
 ) -> tuple[ObjectPrompt, ...]:
     """Turn the prompt fields of a request into prompts for the tracker.
 
@@ -50,37 +50,41 @@ def build_prompts(
         request: Only its prompt fields are read.
         source: The video that the prompts are for.
         read_masks: Reads `mask_prompts`, an untrusted file.
+        concepts: What the request looks for by words.
 
     Returns:
         Exactly one prompt for each pair of object and frame; at least one, but a preview needs
-        none. Objects are in the order of their first positive prompts: clicks, then boxes, masks
-        and JSON. The frames of an object are in increasing order.
+        none, nor does a request with words. Objects are in the order of their first positive
+        prompts: clicks, then boxes, masks and JSON. The frames of an object are in increasing
+        order. With words, names with negative clicks only come last.
 
     Raises:
         PromptError: A field cannot be read, does not fit the video or another field, or there is no
             prompt.
     """
     stated = _stated(request, source.info, read_masks)
-    if not stated and request.preview:
+    if not stated and (request.preview or concepts):
         return ()
     if not stated:
         raise PromptError(
             "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
-            " box_coordinates, mask_prompts or prompts"
+            " box_coordinates, mask_prompts, prompts, or text_prompt, such as 'person, red car'"
         )
     last = max(prompt.frame_index for prompt in stated)
     num_frames = source.count_frames(last + 1)
-    return object_prompts(stated, replace(source.info, num_frames=num_frames))
+    return object_prompts(stated, replace(source.info, num_frames=num_frames), concepts)
 
 
-def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[ObjectPrompt, ...]:
+def object_prompts(
+    prompts: Sequence[StatedPrompt], info: VideoInfo, concepts: Sequence[str] = ()
+) -> tuple[ObjectPrompt, ...]:
     """Fit clicks, boxes and masks to a video and group them by object and frame.
 
     Returns:
         Prompts as from `build_prompts`; a prompt may have negative clicks only.
 
     Raises:
-        PromptError: A prompt is outside the frame or the video, none is positive, there are too
+        PromptError: A prompt is outside the frame or the video, nothing is positive, there are too
             many objects, or one object has two boxes, two masks, or a mask and other prompts on one
             frame.
     """
@@ -92,7 +96,7 @@ def object_prompts(prompts: Sequence[StatedPrompt], info: VideoInfo) -> tuple[Ob
     )
     log_fractions(p.value for p in placed if isinstance(p.value, Click | Box))
     gathered: dict[str, dict[int, list[StatedPrompt]]] = {}
-    for name, prompt in with_names(placed):
+    for name, prompt in with_names(placed, concepts):
         gathered.setdefault(name, {}).setdefault(prompt.frame_index, []).append(prompt)
     check_num_objects(len(gathered))
     return tuple(

@@ -1,7 +1,7 @@
 """Check prompts against the video that they are for."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sam_video.errors import PromptError, frame_outside_error
@@ -12,11 +12,21 @@ from sam_video.types import BoolMask, Box, Click, FrameSource, ObjectPrompt, Vid
 logger = logging.getLogger(__name__)
 
 
-def fit_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> tuple[ObjectPrompt, ...]:
+def fit_prompts(
+    prompts: Sequence[ObjectPrompt],
+    source: FrameSource,
+    is_found: Callable[[str], bool] | None = None,
+) -> tuple[ObjectPrompt, ...]:
     """Check prompts against a video, and clip boxes to the frame.
 
     The source is decoded up to the last prompted frame, since headers may be wrong. All prompts of
     a still image are for its one frame.
+
+    Args:
+        prompts: Of all objects.
+        source: The video.
+        is_found: Whether words may find an object of a name, which then needs nothing positive;
+            None if nothing is looked for by words. If something is, there may be no prompts.
 
     Raises:
         PromptError: A click or box is outside the frame, a mask has another size, a frame is past
@@ -27,7 +37,9 @@ def fit_prompts(prompts: Sequence[ObjectPrompt], source: FrameSource) -> tuple[O
         if not isinstance(prompt, ObjectPrompt):
             shown = quoted(repr(prompt))[1:-1]
             raise PromptError(f"prompts[{position}] is {shown}; expected an ObjectPrompt")
-    _check_positive(prompts)
+    if is_found is not None and not prompts:
+        return ()
+    _check_positive(prompts, is_found)
     check_num_objects(len({prompt.object_id for prompt in prompts}))
     num_frames = source.count_frames(max(prompt.frame_index for prompt in prompts) + 1)
     info = replace(source.info, num_frames=num_frames)
@@ -141,8 +153,12 @@ def _check_size(mask: BoolMask, place: str, info: VideoInfo) -> None:
         )
 
 
-def _check_positive(prompts: Sequence[ObjectPrompt]) -> None:
+def _check_positive(
+    prompts: Sequence[ObjectPrompt], is_found: Callable[[str], bool] | None
+) -> None:
     positive = {prompt.object_id for prompt in prompts if prompt.is_positive}
+    if is_found is not None:
+        positive |= {name for prompt in prompts if is_found(name := prompt.object_id)}
     if not positive:
         raise PromptError("prompts has nothing positive; expected a click, a box or a mask")
     for prompt in prompts:

@@ -17,8 +17,12 @@ from sam_video.types import Box, Click
 
 POINT_KEYS = ("x", "y")
 BOX_KEYS = ("x_min", "y_min", "x_max", "y_max")
-KEYS = ("frame_index", "object_id", "points", "labels", "box", *POINT_KEYS, "label", *BOX_KEYS)
-"""All keys of an entry; it must have at least one point or box."""
+TEXT_KEYS = ("text", "prompt")
+KEYS = (
+    "frame_index", "object_id", "points", "labels", "box", *POINT_KEYS, "label", *BOX_KEYS,
+    *TEXT_KEYS,
+)  # fmt: skip
+"""All keys of an entry; it has at least one point or box, or a text alone."""
 DEFAULT_OBJECT_ID = 1
 """All points without a name are for this object, as on fal, and so is a single box."""
 
@@ -49,7 +53,8 @@ def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
     by default all 1, and the last one repeats); one point as `x`, `y` and `label`; `box`
     (`[x0, y0, x1, y1]`); one box as `x_min`, `y_min`, `x_max` and `y_max`. `frame_index` is 0 by
     default. `object_id`, a text or a whole number, is 1 by default; but if several entries have a
-    box and no `object_id`, each of them is an object of its own.
+    box and no `object_id`, each of them is an object of its own. An entry of words has only `text`
+    or, as other services call it, `prompt`; `parse_words` reads it.
 
     Args:
         text: JSON; a blank text has no prompts.
@@ -57,18 +62,58 @@ def parse_prompts(text: str) -> tuple[StatedPrompt, ...]:
     Raises:
         PromptError: The text is too long, is not JSON, or has a value that is not accepted.
     """
-    check_length("prompts", text)
-    if not text.strip():
-        return ()
-    entries = _load(text)
-    if not isinstance(entries, list):
-        raise _not_accepted("prompts", entries, f"a JSON list, such as {_EXAMPLE}")
+    entries = _entries(text)
     names = _names_of_boxes(entries)
     return tuple(
         prompt
         for position, entry in enumerate(entries)
+        if not _is_words(entry)
         for prompt in _read_entry(entry, f"prompts[{position}]", names.get(position))
     )
+
+
+def parse_words(text: str) -> tuple[tuple[str, str], ...]:
+    """Read the entries of words from a JSON list, such as `[{"text": "dog, red car"}]`.
+
+    Returns:
+        The place of each text, such as `prompts[2].text`, and the text, which is not blank.
+
+    Raises:
+        PromptError: As for `parse_prompts`, or an entry has words beside other keys.
+    """
+    return tuple(
+        _read_words(entry, f"prompts[{position}]")
+        for position, entry in enumerate(_entries(text))
+        if _is_words(entry)
+    )
+
+
+def _entries(text: str) -> list[Any]:
+    check_length("prompts", text)
+    if not text.strip():
+        return []
+    entries = _load(text)
+    if not isinstance(entries, list):
+        raise _not_accepted("prompts", entries, f"a JSON list, such as {_EXAMPLE}")
+    return entries
+
+
+def _is_words(entry: Any) -> bool:
+    return isinstance(entry, _Entry) and not entry.keys().isdisjoint(TEXT_KEYS)
+
+
+def _read_words(entry: _Entry, place: str) -> tuple[str, str]:
+    _check_keys(entry, place)
+    key, *others = sorted(entry, key=lambda name: name not in TEXT_KEYS)
+    if others:
+        raise PromptError(
+            f"{place} has {key} beside {others[0]}; expected words alone,"
+            f' such as {{"{key}": "person, red car"}}'
+        )
+    value = entry[key]
+    if not isinstance(value, str) or not value.strip():
+        raise _not_accepted(f"{place}.{key}", value, "words, such as 'person, red car'")
+    return f"{place}.{key}", value
 
 
 def _names_of_boxes(entries: list[Any]) -> dict[int, str]:
@@ -125,7 +170,7 @@ def _read_entry(entry: Any, place: str, name: str | None) -> Iterator[StatedProm
     if not values:
         raise PromptError(
             f"{place} has neither a point nor a box; expected points, box, x and y,"
-            " or x_min, y_min, x_max and y_max"
+            " x_min, y_min, x_max and y_max, or text"
         )
     for where, value in values:
         yield StatedPrompt(value, frame_index, object_id, where, f"{place}.frame_index")

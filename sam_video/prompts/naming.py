@@ -21,10 +21,13 @@ MAX_NAME_LENGTH = 1_000
 
 _Named = tuple[str, StatedPrompt]
 
+BACKGROUND = "background"
+"""The name of unnamed negative clicks where only words say what there is."""
+
 logger = logging.getLogger(__name__)
 
 
-def with_names(prompts: Sequence[StatedPrompt]) -> list[_Named]:
+def with_names(prompts: Sequence[StatedPrompt], concepts: Sequence[str] = ()) -> list[_Named]:
     """Pair each prompt with its object, and a background click with several objects.
 
     Each positive click without a name is an object of its own (`object_1`, `object_2`, …); boxes
@@ -32,21 +35,35 @@ def with_names(prompts: Sequence[StatedPrompt]) -> list[_Named]:
     nearest positive prompt. A name with negative clicks only is not an object: its clicks are
     background for every object whose first positive prompt is on their frame or an earlier one.
 
+    Words find more objects, which are not known yet. So, with concepts, a name with negative clicks
+    only also keeps them; and if it is that of a concept or of an instance, such as `person` or
+    `person_1`, they are not background for other objects.
+
     Args:
         prompts: Fitted to the video.
+        concepts: What the request looks for by words.
 
     Returns:
         Pairs, sorted by the order of the objects' first positive prompts; the prompts of one object
         keep their order.
 
     Raises:
-        PromptError: No prompt is positive, or a name cannot be used.
+        PromptError: No prompt is positive and there are no concepts, or a name cannot be used.
     """
-    _check_any_positive(prompts)
+    if not concepts:
+        _check_any_positive(prompts)
     named = _named(prompts)
     first_positive_frame = _first_positive_frames(named)
     place = {name: position for position, name in enumerate(first_positive_frame)}
-    return sorted(_with_background(named, first_positive_frame), key=lambda pair: place[pair[0]])
+    pairs = _with_background(named, first_positive_frame, concepts)
+    return sorted(pairs, key=lambda pair: place.get(pair[0], len(place)))
+
+
+def concept_of(object_id: str, concepts: Sequence[str]) -> str | None:
+    """Return the concept of which a name may be an instance: `person` for `person_2`."""
+    concept, _, number = object_id.rpartition("_")
+    is_number = number.isascii() and number.isdigit() and not number.startswith("0")
+    return concept if is_number and concept in concepts else None
 
 
 def _check_any_positive(prompts: Sequence[StatedPrompt]) -> None:
@@ -83,8 +100,8 @@ def _own_name(prompt: StatedPrompt, numbers: Iterator[int]) -> str | None:
 
 def _nearest_names(unnamed: Sequence[StatedPrompt], positive: Sequence[_Named]) -> list[str]:
     """Return the object that each negative click refines."""
-    if not unnamed:
-        return []
+    if not unnamed or not positive:
+        return [BACKGROUND] * len(unnamed)
     xyxy = np.array([_extent_xyxy(prompt.value) for _, prompt in positive])
     frames = np.array([prompt.frame_index for _, prompt in positive])
     names = []
@@ -139,9 +156,12 @@ def _first_positive_frames(named: Sequence[_Named]) -> dict[str, int]:
 
 
 def _with_background(
-    named: Sequence[_Named], first_positive_frame: dict[str, int]
+    named: Sequence[_Named], first_positive_frame: dict[str, int], concepts: Sequence[str]
 ) -> Iterator[_Named]:
-    """Assign each background click to all objects that are present on its frame."""
+    """Assign each background click to all objects that are present on its frame.
+
+    With concepts, keep it under its own name too, for what words find.
+    """
     by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
     starts = [first_positive_frame[name] for name in by_start]
     num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
@@ -149,6 +169,10 @@ def _with_background(
     for name, prompt in named:
         if name in first_positive_frame:
             yield name, prompt
+            continue
+        if concepts:
+            yield name, prompt
+        if name in concepts or concept_of(name, concepts):
             continue
         present = by_start[: bisect_right(starts, prompt.frame_index)]
         num_given += len(present)
@@ -158,7 +182,7 @@ def _with_background(
                 f"{field} has background clicks for {len(by_start)} objects;"
                 f" expected at most {most} corrections by them, for {MAX_PROMPTS} prompts"
             )
-        if not present:
+        if not present and not concepts:
             unused.append(prompt)
         yield from ((object_id, prompt) for object_id in present)
     if unused:

@@ -1,9 +1,10 @@
 """Compose reading, tracking and selection into one pass from a video and prompts to masks."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
+from sam_video.detection.query import TextQuery
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
@@ -11,6 +12,7 @@ from sam_video.progress import frame_progress
 from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
+from sam_video.service.text_frames import TextFrames
 from sam_video.tracking.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
 from sam_video.video.read_ahead import ReadAhead
@@ -29,18 +31,22 @@ def segment_video(
     start_frame: int = -1,
     end_frame: int = -1,
     frame_interval: int = 1,
+    text: TextQuery | None = None,
 ) -> Generator[MaskFrame, None, None]:
-    """Yield every frame of a video with the masks of the prompted objects.
+    """Yield every frame of a video with the masks of the objects that are prompted or found.
 
     Args:
         video: A file that FFmpeg or Pillow reads, in a sandbox, or a source of frames. A thread
             reads up to four frames ahead, so each frame must have an image of its own.
-        prompts: At most one per object and frame; at least one positive prompt per object.
+        prompts: At most one per object and frame; at least one positive prompt per object that
+            words do not find.
         model: A checkpoint's name, or a loaded model to reuse.
         track_backward: Also track from an object's first prompt back to the start.
         start_frame: First frame to process; -1 is the start.
         end_frame: Last frame to process, inclusive; -1 is the end.
         frame_interval: Process only every Nth frame and the prompted frames.
+        text: What to find by words; there may be no prompts then. Negative clicks named like a
+            concept exclude its instances under them.
 
     Raises:
         RequestError: The video ends before `start_frame`, or there is too much to process.
@@ -50,7 +56,7 @@ def segment_video(
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
     with _opened(video) as source:
-        fitted = fit_prompts(prompts, source)
+        fitted = fit_prompts(prompts, source, text.may_find if text else None)
         selection = select_frames(
             source,
             {prompt.frame_index for prompt in fitted},
@@ -59,7 +65,7 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward)
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=text)
 
 
 def mask_frames(
@@ -71,6 +77,7 @@ def mask_frames(
     with_confidences: bool = False,
     with_candidates: bool = False,
     wait_timer: Timer = nullcontext,
+    text: TextQuery | None = None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield the selected frames with their masks and their indices in the source.
 
@@ -84,6 +91,7 @@ def mask_frames(
         with_confidences: Also set `ObjectMask.confidence`.
         with_candidates: Also set `ObjectMask.candidates`.
         wait_timer: Entered around every wait for a frame.
+        text: What to find by words.
 
     Raises:
         DeviceError: The GPU fails, or has too little memory.
@@ -92,16 +100,30 @@ def mask_frames(
     with (
         device_errors(),
         ReadAhead(selection, queue_size(selection.info)) as ahead,
-        Tracker(
-            model,
-            TimedSource(ahead, wait_timer),
-            selection.renumbered(prompts),
-            with_confidences=with_confidences,
-        ) as tracker,
+        ExitStack() as stack,
     ):
-        for masks in _track(tracker, selection, track_backward=track_backward):
-            found = tracker.with_candidates(masks) if with_candidates else masks
-            yield selection.original(found)
+        source = TimedSource(ahead, wait_timer)
+        numbered = selection.renumbered(prompts)
+        if text is None:
+            tracker = stack.enter_context(
+                Tracker(model, source, numbered, with_confidences=with_confidences)
+            )
+            frames = _track(tracker, selection, track_backward=track_backward)
+            if with_candidates:
+                frames = map(tracker.with_candidates, frames)
+        else:
+            found = TextFrames(
+                model,
+                source,
+                numbered,
+                text,
+                track_backward=track_backward,
+                with_confidences=with_confidences,
+                with_candidates=with_candidates,
+                count_backward=selection.count_backward,
+            )
+            frames = stack.enter_context(closing(found.frames()))
+        yield from map(selection.original, frames)
 
 
 def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:

@@ -71,7 +71,8 @@ class Tracker:
         self._source = source
         self._hw = (source.info.height, source.info.width)
         self._positives = [prompt for prompt in prompts if prompt.is_positive]
-        self._objects = self._tracked_objects(prompts)
+        self.objects = self._tracked_objects(prompts)
+        """What is tracked, by name; a `LivePass` adds objects and removes them."""
         self._with_confidences = with_confidences
         self._spool = MaskSpool()
         self._num_shards = max(1, min(self.num_objects, model.num_workers))
@@ -111,12 +112,12 @@ class Tracker:
     @property
     def num_objects(self) -> int:
         """How many objects are tracked."""
-        return len(self._objects)
+        return len(self.objects)
 
     @property
     def num_backward_frames(self) -> int:
         """How many frames `backward` will pass."""
-        return max((o.first_frame for o in self._objects.values()), default=0)
+        return max((o.first_frame for o in self.objects.values()), default=0)
 
     def condition(self) -> None:
         """Segment the prompted frames; each prompt becomes a memory of its object.
@@ -127,32 +128,34 @@ class Tracker:
                 the other passes.
         """
         by_frame = grouped(self._positives, lambda prompt: prompt.frame_index)
-        wanted = set(by_frame).union(*(o.corrections for o in self._objects.values()))
+        wanted = set(by_frame).union(*(o.corrections for o in self.objects.values()))
         found = set()
         for frame in self._source.frames_at(wanted):
             found.add(frame.index)
             if frame.index in by_frame:
-                self._condition_on(frame, by_frame[frame.index])
+                (image,) = self._model.encode_images([frame.image])
+                self.condition_on(frame.index, image, by_frame[frame.index])
         if wanted - found:
             num_frames = self._source.count_frames(max(wanted))
             raise frame_outside_error("frame_index", min(wanted - found), num_frames)
         self._span = self._source.count_frames(MAX_POINTERS)
 
-    def _condition_on(self, frame: Frame, prompts: list[ObjectPrompt]) -> None:
-        (image,) = self._model.encode_images([frame.image])
+    def condition_on(self, time: int, image: ImageFeatures, prompts: list[ObjectPrompt]) -> None:
+        """Segment the positive prompts of one frame; each becomes a memory of its object."""
 
         def segment(batch: list[ObjectPrompt]) -> tuple[Prediction, list[Memory]]:
-            prediction = self._segment_prompts(image, batch)
-            return prediction, self._memories(frame.index, image, prediction, is_prompted=True)
+            prediction = self.segment_prompts(image, batch)
+            return prediction, self._memories(time, image, prediction, is_prompted=True)
 
         for group in grouped(prompts, _prompt_shape).values():
             for batch, (prediction, memories) in self._batches.compute(group, segment):
                 for row, (prompt, memory) in enumerate(zip(batch, memories, strict=True)):
-                    tracked = self._objects[prompt.object_id]
+                    tracked = self.objects[prompt.object_id]
                     tracked.bank.add_conditioning(memory)
-                    tracked.predictions[frame.index] = prediction.row(row)
+                    tracked.predictions[time] = prediction.row(row)
 
-    def _segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
+    def segment_prompts(self, image: ImageFeatures, prompts: list[ObjectPrompt]) -> Prediction:
+        """Return what positive prompts of one shape mean on a frame, without remembering it."""
         informed = self._model.without_memory(image)
         masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
         if masks:
@@ -161,7 +164,7 @@ class Tracker:
 
     def backward(self) -> Iterator[int]:
         """Track late objects back to the start, for `forward` to yield; yield each index passed."""
-        late = [o.backward_copy() for o in self._objects.values() if o.first_frame > 0]
+        late = [o.backward_copy() for o in self.objects.values() if o.first_frame > 0]
         if not late:
             return
         frames = self._source.frames_backward(self.num_backward_frames - 1)
@@ -169,10 +172,14 @@ class Tracker:
             self._spool.append(frame.index, masks)
             yield frame.index
 
+    def masks_before(self, time: int) -> tuple[ObjectMask, ...]:
+        """Return the masks of a frame that `backward` has passed, of objects that enter later."""
+        return self._spool.read(time)
+
     def forward(self) -> Iterator[MaskFrame]:
         """Yield every frame of the video with the masks of the objects tracked on it."""
-        for frame, tracked in self._track(self._source.frames(), list(self._objects.values())):
-            masks = [*self._spool.read(frame.index), *tracked]
+        for frame, tracked in self._track(self._source.frames(), list(self.objects.values())):
+            masks = [*self.masks_before(frame.index), *tracked]
             yield MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
 
     def _track(
@@ -194,8 +201,8 @@ class Tracker:
         shards = self._shards(objects)
         with closing(frames):
             while group := list(islice(frames, self._image_batches.size)):
-                for frame, image in zip(group, self._encode(group, objects), strict=True):
-                    steps = [partial(self._advance, frame, image, shard) for shard in shards]
+                for frame, image in zip(group, self.encode(group, objects), strict=True):
+                    steps = [partial(self.advance, frame, image, shard) for shard in shards]
                     yield frame, list(starmap(self._threads.submit, enumerate(steps)))
 
     def _shards(self, objects: list[TrackedObject]) -> list[list[TrackedObject]]:
@@ -203,10 +210,13 @@ class Tracker:
         by_entry = sorted(objects, key=lambda tracked: tracked.first_frame)
         return [by_entry[number :: self._num_shards] for number in range(self._num_shards)]
 
-    def _encode(
-        self, frames: list[Frame], objects: list[TrackedObject]
+    def encode(
+        self, frames: list[Frame], objects: list[TrackedObject] | None = None
     ) -> list[ImageFeatures | None]:
-        """Return the features of frames; None where no object needs them, or memory lacks."""
+        """Return the features of frames; None where none of some objects needs them.
+
+        Also None where the GPU's memory does not suffice beside the tracking.
+        """
 
         def encode(batch: list[Frame]) -> list[ImageFeatures]:
             call = partial(self._model.encode_images, [frame.image for frame in batch])
@@ -214,13 +224,15 @@ class Tracker:
                 return call()
             return [image for images in result_where_memory_suffices(call) for image in images]
 
-        needed = [f for f in frames if any(o.is_tracked_on(f.index) for o in objects)]
+        needed = frames
+        if objects is not None:
+            needed = [f for f in frames if any(o.is_tracked_on(f.index) for o in objects)]
         found: dict[int, ImageFeatures] = {}
         for batch, images in self._image_batches.compute(needed, encode):
             found |= zip((frame.index for frame in batch), images, strict=False)
         return [found.get(frame.index) for frame in frames]
 
-    def _advance(
+    def advance(
         self, frame: Frame, image: ImageFeatures | None, shard: list[TrackedObject]
     ) -> list[ObjectMask]:
         """Return a shard's masks on a frame: tracked, or predicted from the prompts there."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from sam_video.types import BoolMask, MaskFrame
 from sam_video.writers.atomic_files import AtomicFile, errors_naming
+from sam_video.writers.coco import words_entry
 from sam_video.writers.sink import Step, json_bytes
 
 
@@ -16,7 +17,8 @@ class BoxWriter:
     """Write the box of every visible object on every frame, in `boxes.json`.
 
     The file's keys are the frames' indices in the source, as text. A box is `[x0, y0, x1, y1]` in
-    whole pixels and half-open: `x1 - x0` is its width.
+    whole pixels and half-open: `x1 - x0` is its width. An object that words have found has its
+    concept and its detection score.
 
     Args:
         folder: An existing folder for `boxes.json`.
@@ -56,6 +58,7 @@ def _entries(masks: MaskFrame) -> list[dict[str, Any]]:
             "object_id": item.object_id,
             "bbox": box,
             "timestep": masks.frame.pts_seconds,
+            **words_entry(item),
         }
         for item in masks.objects
         if (box := _box_xyxy(item.mask))

@@ -18,33 +18,34 @@ class CocoWriter:
     It must get every processed frame: their number is the file's `num_frames`. A frame lists the
     objects that are visible on it; `objects` lists all objects that are tracked on any frame.
     `score` is the predicted IoU: the network's estimate (0 to 1) of the quality of the mask. An
-    object with candidates lists these too.
+    object with candidates lists these too. In `objects`, one that words have found has its concept
+    and its detection score.
     """
 
     def __init__(self, folder: Path, info: VideoInfo) -> None:
         self._path = folder / "rle.json"
         self._info = info
         self._num_frames = 0
-        self._id_of: dict[int, str] = {}
+        self._objects: dict[int, dict[str, Any]] = {}
         # The head of the file is known last, so the frames wait in a file without a name.
         self._frames = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (close does)
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; `finish` completes the file."""
-        names = {item.object_index: item.object_id for item in masks.objects}
-        return partial(self._write, json_bytes(_frame_entry(masks)), names)
+        objects = {item.object_index: object_entry(item) for item in masks.objects}
+        return partial(self._write, json_bytes(_frame_entry(masks)), objects)
 
-    def _write(self, entry: bytes, names: dict[int, str]) -> list[Path]:
+    def _write(self, entry: bytes, objects: dict[int, dict[str, Any]]) -> list[Path]:
         with errors_naming(self._path):
             self._frames.write(b",\n" + entry if self._num_frames else entry)
         self._num_frames += 1
-        self._id_of |= names
+        self._objects |= objects
         return []
 
     def finish(self) -> list[Path]:
         """Write the head and the frames into the file and return its path."""
         video = video_entry(self._info, self._num_frames)
-        objects = [object_entry(index, name) for index, name in sorted(self._id_of.items())]
+        objects = [entry for _, entry in sorted(self._objects.items())]
         with atomic_path(self._path) as path, path.open("wb") as file:
             self._frames.seek(0)
             file.write(b'{"video": %b,\n' % json_bytes(video))
@@ -68,9 +69,17 @@ def video_entry(info: VideoInfo, num_frames: int) -> dict[str, Any]:
     }
 
 
-def object_entry(object_index: int, object_id: str) -> dict[str, Any]:
+def object_entry(item: ObjectMask) -> dict[str, Any]:
     """Return the JSON object of an object over all frames; `index` counts from 1."""
-    return {"object_id": object_id, "index": object_index + 1}
+    return {"object_id": item.object_id, "index": item.object_index + 1, **words_entry(item)}
+
+
+def words_entry(item: ObjectMask) -> dict[str, Any]:
+    """Return the members of an object that words have found; none for other objects."""
+    if item.concept is None:
+        return {}
+    score = item.detection_score
+    return {"concept": item.concept, "detection_score": score if score is None else rounded(score)}
 
 
 def mask_entry(mask: BoolMask) -> dict[str, Any]:

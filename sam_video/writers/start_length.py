@@ -24,21 +24,23 @@ class StartLengthWriter:
         self._path = folder / "rle.json"
         self._info = info
         self._num_frames = 0
-        self._id_of: dict[int, str] = {}
+        self._objects: dict[int, dict[str, Any]] = {}
         self._spool = ObjectSpool()
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode one frame; `finish` completes the file."""
         values = [masks.frame.index, masks.frame.pts_seconds, rle.start_length(union(masks))]
-        names = {item.object_index: item.object_id for item in masks.objects}
+        objects = {item.object_index: object_entry(item) for item in masks.objects}
         texts = {item.object_index: rle.start_length(item.mask) for item in masks.objects}
-        return partial(self._write, values, names, texts)
+        return partial(self._write, values, objects, texts)
 
-    def _write(self, values: list[Any], names: dict[int, str], texts: dict[int, str]) -> list[Path]:
+    def _write(
+        self, values: list[Any], objects: dict[int, dict[str, Any]], texts: dict[int, str]
+    ) -> list[Path]:
         for index, text in texts.items():
             self._spool.append(index, self._num_frames, [text])
         self._spool.append(EVERY_FRAME, self._num_frames, values)
-        self._id_of |= names
+        self._objects |= objects
         self._num_frames += 1
         return []
 
@@ -48,7 +50,7 @@ class StartLengthWriter:
             file.write(b"{")
             self._write_head(file)
             file.write(b',\n"objects": [')
-            for position, index in enumerate(sorted(self._id_of)):
+            for position, index in enumerate(sorted(self._objects)):
                 file.write(b",\n{" if position else b"\n{")
                 self._write_object(file, index)
                 file.write(b"}")
@@ -66,7 +68,7 @@ class StartLengthWriter:
         self._spool.write_members(file, values, EVERY_FRAME, columns, num_rows=self._num_frames)
 
     def _write_object(self, file: IO[bytes], object_index: int) -> None:
-        values = object_entry(object_index, self._id_of[object_index])
+        values = self._objects[object_index]
         self._spool.write_members(
             file, values, object_index, ("rle",), num_rows=self._num_frames, absent=b'""'
         )

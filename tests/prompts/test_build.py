@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,11 @@ def build(
     )
 
 
-def build_from(source: FrameSource, **fields: Any) -> tuple[ObjectPrompt, ...]:
-    return build_prompts(Request(input_video=Path("clip.mp4"), **fields), source, read_masks)
+def build_from(
+    source: FrameSource, concepts: Sequence[str] = (), **fields: Any
+) -> tuple[ObjectPrompt, ...]:
+    request = Request(input_video=Path("clip.mp4"), **fields)
+    return build_prompts(request, source, read_masks, concepts)
 
 
 def short(prompts: tuple[ObjectPrompt, ...]) -> list[str]:
@@ -283,8 +286,50 @@ def test_a_request_without_a_prompt_fails(text: str, prompts: str) -> None:
         build_from(VIDEO, click_coordinates=text, box_coordinates=text, prompts=prompts)
     assert str(caught.value) == (
         "nothing says what to segment; expected click_coordinates, such as '[391,239]',"
-        " box_coordinates, mask_prompts or prompts"
+        " box_coordinates, mask_prompts, prompts, or text_prompt, such as 'person, red car'"
     )
+
+
+def test_a_request_with_words_needs_no_prompt() -> None:
+    assert build_from(VIDEO, concepts=["person"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        pytest.param("", ["background@0 -1 -2"], id="no names"),
+        pytest.param("person,person_1", ["person@0 -1", "person_1@0 -2"], id="of the words"),
+        pytest.param("sky", ["sky@0 -1 -2"], id="another name"),
+    ],
+)
+def test_negative_clicks_alone_are_kept_for_what_words_find(ids: str, expected: list[str]) -> None:
+    fields = {"click_coordinates": along_x(1, 2), "click_labels": "0", "click_object_ids": ids}
+    assert short(build_from(VIDEO, ["person"], **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("person", ["dog@0 +1", "person@0 -2"], id="a concept"),
+        pytest.param("person_2", ["dog@0 +1", "person_2@0 -2"], id="an instance"),
+        pytest.param("person_x", ["dog@0 +1 -2", "person_x@0 -2"], id="no instance"),
+        pytest.param("", ["dog@0 +1 -2"], id="no name"),
+        pytest.param("dog", ["dog@0 +1 -2"], id="of the object"),
+    ],
+)
+def test_negative_clicks_named_like_words_are_background_of_no_other_object(
+    name: str, expected: list[str]
+) -> None:
+    prompts = [
+        {"x": 1, "y": 100, "object_id": "dog"},
+        {"x": 2, "y": 100, "label": 0, "object_id": name},
+    ]
+    fields: dict[str, Any] = {"prompts": json.dumps(prompts)}
+    if not name:
+        ids = {"click_object_ids": "dog"}
+        fields = {"box_coordinates": "", "click_coordinates": "[1,100]", **ids}
+        fields |= {"click_coordinates": along_x(1, 2), "click_labels": "1,0"}
+    assert short(build_from(VIDEO, ["person"], **fields)) == expected
 
 
 @pytest.mark.parametrize("ids", ["", "a", "a,b"])

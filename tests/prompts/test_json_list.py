@@ -8,11 +8,14 @@ import pytest
 
 from sam_video.errors import PromptError
 from sam_video.limits import MAX_PROMPTS
-from sam_video.prompts.json_list import parse_prompts
+from sam_video.prompts.json_list import parse_prompts, parse_words
 from sam_video.prompts.stated import TEXT_LENGTH_PER_PROMPT
 from sam_video.types import Box, Click
 
-KEYS = "frame_index, object_id, points, labels, box, x, y, label, x_min, y_min, x_max, y_max"
+KEYS = (
+    "frame_index, object_id, points, labels, box, x, y, label, x_min, y_min, x_max, y_max, text,"
+    " prompt"
+)
 POINT = {"x": 1, "y": 2}
 
 
@@ -315,3 +318,38 @@ def test_a_hostile_text_fails_with_one_short_line(text: str) -> None:
         parse_prompts(text)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
+
+
+def test_entries_of_words_are_read_apart_from_the_others() -> None:
+    text = json.dumps([{"text": "dog, red car"}, POINT, {"prompt": " person "}])
+    assert parse_words(text) == (
+        ("prompts[0].text", "dog, red car"),
+        ("prompts[2].prompt", " person "),
+    )
+    assert [p.place for p in parse_prompts(text)] == ["prompts[1]"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", json.dumps([POINT])])
+def test_no_entry_of_words_is_no_words(text: str) -> None:
+    assert parse_words(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"text": 1}, "prompts[0].text is 1; expected words, such as 'person, red car'"),
+        ({"prompt": " "}, "prompts[0].prompt is ' '; expected words"),
+        ({"text": None}, "prompts[0].text is null; expected words"),
+        (
+            {"frame_index": 3, "text": "dog"},
+            "prompts[0] has text beside frame_index; expected words alone, such as",
+        ),
+        ({"text": "a", "prompt": "b"}, "prompts[0] has text beside prompt; expected words"),
+        ({"text": "a", "sort": 1}, "prompts[0] has unknown key 'sort'; expected any of frame_in"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_in_an_entry_of_words_fails(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        parse_words(json.dumps([entry]))
+    assert str(caught.value).startswith(message)
