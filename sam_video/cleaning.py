@@ -6,7 +6,7 @@ other values. All lengths are pixels of the frame. A step with the value 0 is of
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.errors import RequestError, one_line
-from sam_video.types import BoolMask, ConfidenceMap
+from sam_video.types import BoolMask, ConfidenceMap, MaskFrame
 
 _EXAMPLE = "holes=50, dots=20, grow=-1, border=2, smooth=1.5"
 _RANGES = {
@@ -80,6 +80,11 @@ class MaskCleaning:
 
     def __bool__(self) -> bool:
         return self != MaskCleaning()
+
+    def apply(self, masks: MaskFrame) -> MaskFrame:
+        """Return a frame with all its masks cleaned; confidences and candidates stay."""
+        objects = (replace(item, mask=self.clean(item.mask)) for item in masks.objects)
+        return replace(masks, objects=tuple(objects))
 
     def clean(self, mask: BoolMask) -> BoolMask:
         """Return a cleaned copy of a mask, `(H, W)` bool; the mask itself where all is off."""

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 
+from sam_video.cleaning import MaskCleaning
 from sam_video.detection.query import TextQuery
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
@@ -32,6 +33,7 @@ def segment_video(
     end_frame: int = -1,
     frame_interval: int = 1,
     text: TextQuery | None = None,
+    cleaning: MaskCleaning | None = None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of the objects that are prompted or found.
 
@@ -47,6 +49,7 @@ def segment_video(
         frame_interval: Process only every Nth frame and the prompted frames.
         text: What to find by words; there may be no prompts then. Negative clicks named like a
             concept exclude its instances under them.
+        cleaning: What is cleaned in the masks that are yielded.
 
     Raises:
         RequestError: The video ends before `start_frame`, or there is too much to process.
@@ -65,7 +68,14 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=text)
+        yield from mask_frames(
+            loaded,
+            selection,
+            fitted,
+            track_backward=track_backward,
+            text=text,
+            cleaning=cleaning,
+        )
 
 
 def mask_frames(
@@ -78,6 +88,7 @@ def mask_frames(
     with_candidates: bool = False,
     wait_timer: Timer = nullcontext,
     text: TextQuery | None = None,
+    cleaning: MaskCleaning | None = None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield the selected frames with their masks and their indices in the source.
 
@@ -92,6 +103,7 @@ def mask_frames(
         with_candidates: Also set `ObjectMask.candidates`.
         wait_timer: Entered around every wait for a frame.
         text: What to find by words.
+        cleaning: What is cleaned in the masks that are yielded.
 
     Raises:
         DeviceError: The GPU fails, or has too little memory.
@@ -123,7 +135,8 @@ def mask_frames(
                 count_backward=selection.count_backward,
             )
             frames = stack.enter_context(closing(found.frames()))
-        yield from map(selection.original, frames)
+        for masks in map(selection.original, frames):
+            yield cleaning.apply(masks) if cleaning else masks
 
 
 def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.cleaning import MaskCleaning
 from sam_video.errors import DeviceError, RequestError
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
@@ -128,7 +129,7 @@ class Session:
             output.open(file_patterns(request))
             primary = primary_sink(request, source.info, prompts, output.private)
             read_sound = partial(reader.read_sound, request.input_video, name=name)
-            extra = list(extra_sinks(request, source.info, output.private, read_sound))
+            extra = list(extra_sinks(request, source.info, prompts, output.private, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
                 queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),
@@ -176,6 +177,7 @@ class Session:
             with_confidences=request.output_confidences,
             with_candidates=request.multimask_output,
             wait_timer=partial(self.metrics.pause, "tracking"),
+            cleaning=MaskCleaning.from_text(request.mask_cleaning),
         )
         with closing(timed(frames, partial(self.metrics.count_as, "tracking"))) as found:
             for masks in found:

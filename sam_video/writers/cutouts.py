@@ -4,7 +4,7 @@
 alpha. Both hold all objects together, or each apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,8 @@ from sam_video.errors import RequestError
 from sam_video.types import MaskFrame, VideoInfo
 from sam_video.writers.atomic_zip import AtomicZip
 from sam_video.writers.filenames import FileNames
-from sam_video.writers.pictures import encode_picture
-from sam_video.writers.render import RGBAImage, alpha
+from sam_video.writers.pictures import encode_picture, mask_picture
+from sam_video.writers.render import Opacity, RGBAImage, alpha
 from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
 from sam_video.writers.video_forms import PRORES_4444
@@ -32,18 +32,26 @@ class ProResWriter:
         folder: An existing folder for the videos.
         info: Size, pixel aspect and frame rate of the source.
         names: The objects to write apart; none writes them together.
+        opacity: As for `alpha`.
 
     Raises:
         RequestError: There are more objects than videos can be written at the same time.
         VideoError: The frames are too large, or there is no ffmpeg program.
     """
 
-    def __init__(self, folder: Path, info: VideoInfo, names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        info: VideoInfo,
+        names: Sequence[str] = (),
+        opacity: Opacity = mask_picture,
+    ) -> None:
         if len(names) > MOST_VIDEOS:
             raise RequestError(
                 f"export_formats has prores=objects for {len(names)} objects;"
                 f" expected at most {MOST_VIDEOS}, or prores"
             )
+        self._opacity = opacity
         files = FileNames()
         self._paths: dict[str | None, Path] = {
             name: folder / f"cutout_{files.of(name)}.mov" for name in names
@@ -62,7 +70,7 @@ class ProResWriter:
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw one frame; `finish` completes the videos."""
-        images = {name: alpha(_only(masks, name)) for name in self._encoders}
+        images = {name: alpha(_only(masks, name), self._opacity) for name in self._encoders}
         return partial(self._write, images)
 
     def _write(self, images: dict[str | None, RGBAImage]) -> list[Path]:
@@ -88,16 +96,23 @@ class PngAlphaWriter:
     Args:
         folder: An existing folder for `cutouts.zip`.
         by_object: Give each object that is visible on a frame an image of its own.
+        opacity: As for `alpha`.
     """
 
-    def __init__(self, folder: Path, *, by_object: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, by_object: bool = False, opacity: Opacity = mask_picture
+    ) -> None:
         self._zip = AtomicZip(folder / "cutouts.zip")
         self._by_object = by_object
+        self._opacity = opacity
         self._names = FileNames()
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw and encode one frame; `finish` completes the zip."""
-        images = {name: encode_picture(alpha(part), "png") for name, part in self._parts(masks)}
+        images = {
+            name: encode_picture(alpha(part, self._opacity), "png")
+            for name, part in self._parts(masks)
+        }
         return partial(self._write, f"{masks.frame.index:05d}", images)
 
     def _parts(self, masks: MaskFrame) -> Iterator[tuple[str | None, MaskFrame]]:

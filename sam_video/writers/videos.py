@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.pictures import Picture
-from sam_video.writers.render import render
+from sam_video.writers.pictures import Picture, mask_picture
+from sam_video.writers.render import Opacity, render
 from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
 from sam_video.writers.video_forms import H264, VP9_ALPHA
@@ -43,11 +43,13 @@ class MaskVideoWriter:
         annotation_type: str,
         video_fps: int,
         interval: int = 1,
+        opacity: Opacity = mask_picture,
     ) -> None:
         has_alpha = mask_type == "alpha"
         self._path = folder / ("output_video.webm" if has_alpha else "output_video.mp4")
         self._mask_type = mask_type
         self._annotation_type = annotation_type
+        self._opacity = opacity
         self._encoder = VideoEncoder(
             self._path,
             width=info.width,
@@ -59,7 +61,7 @@ class MaskVideoWriter:
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw one frame; `finish` completes the video."""
-        image = render(masks, self._mask_type, self._annotation_type)
+        image = render(masks, self._mask_type, self._annotation_type, self._opacity)
         if image.ndim == 2:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
         return partial(self._write, image)
