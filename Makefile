@@ -7,14 +7,17 @@ TORCH ?= torch==2.13.0
 
 .PHONY: demo test parity soak fuzz check format bench clean
 
-# A ball that bounces past behind a tree, and a balloon: one click on each.
+# A ball that bounces past behind a tree, and a balloon: by one click on each, and by their names.
 demo: $(VENV)/.ready
 	$(BIN)/python examples/sample_clip.py out/demo/sample.mp4
 	$(BIN)/sam-video predict -i input_video=@out/demo/sample.mp4 \
 	    -i click_coordinates='[57,215],[489,91]' -i click_object_ids='ball,balloon' \
 	    -i mask_type=highlighted -i annotation_type=both -i output_video=true -i output_rle=true \
 	    --model pocket -o out/demo
-	@echo "The clip with its objects marked is out/demo/output_video.mp4, their masks out/demo/rle.json."
+	$(BIN)/sam-video predict -i input_video=@out/demo/sample.mp4 -i text_prompt='ball, balloon' \
+	    -i mask_type=highlighted -i output_video=true --model pocket -o out/demo/words
+	@echo "The clip with its objects marked is out/demo/output_video.mp4, their masks out/demo/rle.json;"
+	@echo "by the words 'ball, balloon' it is out/demo/words/output_video.mp4."
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest

@@ -83,6 +83,8 @@ class MaskCleaning:
 
     def apply(self, masks: MaskFrame) -> MaskFrame:
         """Return a frame with all its masks cleaned; confidences and candidates stay."""
+        if not self:
+            return masks
         objects = (replace(item, mask=self.clean(item.mask)) for item in masks.objects)
         return replace(masks, objects=tuple(objects))
 

@@ -15,7 +15,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
+from sam_video.checkpoints import catalogue, detectors
 from sam_video.checkpoints.catalogue import CHECKPOINTS, default_model, resolve_checkpoint
+from sam_video.checkpoints.detectors import DETECTORS, resolve_detector
 from sam_video.console import EndedBySignal, ending_by_signals, open_streams, print_error, write
 from sam_video.errors import RequestError, SamVideoError, one_line
 from sam_video.limits import check_limits
@@ -23,6 +25,7 @@ from sam_video.request import Request
 
 _INPUTS = ", ".join(field.name for field in fields(Request))
 _FILE_INPUTS = {field.name for field in fields(Request) if field.type in (Path, Path | None)}
+_DOWNLOADS = [*CHECKPOINTS, *(name.replace("_", "-") for name in DETECTORS)]
 _SHORTAGE = re.compile(
     "start new thread|allocate memory|not enough memory|create a primitive|failed to map"
 )
@@ -116,16 +119,19 @@ def _parser() -> argparse.ArgumentParser:
         "--model", help="-i model=MODEL for short (default: $SAM_VIDEO_MODEL, or else large)"
     )
     predict.set_defaults(run=_predict)
-    info = commands.add_parser("info", help="show the size, rate and length of a video or an image")
-    info.add_argument("file", type=Path)
+    info = commands.add_parser(
+        "info",
+        help="show the size, rate and length of a video or an image; without a file, the weights",
+    )
+    info.add_argument("file", type=Path, nargs="?")
     info.add_argument(
         "--count", action="store_true", help="decode the whole file to count its frames exactly"
     )
     info.set_defaults(run=_info)
     download = commands.add_parser(
-        "download", help="download a checkpoint if it is missing, and print its path"
+        "download", help="download the weights of a model if they are missing, and print their path"
     )
-    download.add_argument("name", help=f"one of {', '.join(CHECKPOINTS)}")
+    download.add_argument("name", help=f"one of {', '.join(_DOWNLOADS)}")
     download.set_defaults(run=_download)
     return parser
 
@@ -165,6 +171,10 @@ def _inputs(items: Sequence[str]) -> dict[str, str]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
+    if arguments.file is None:
+        _list_weights()
+        return
+
     from sam_video.service.file_reader import FileReader  # noqa: PLC0415
 
     with FileReader() as reader:
@@ -181,5 +191,22 @@ def _info(arguments: argparse.Namespace) -> None:
         print(f"duration_seconds: {about}{float(num_frames / info.frame_rate):.3f}")
 
 
+def _list_weights() -> None:
+    """Print where the weights of each model and detector lie, or how to get them."""
+    for name in CHECKPOINTS:
+        here = catalogue.lies_here(name)
+        print(f"model {name}: {here or f'missing; run `sam-video download {name}`'}")
+    for name, weights in DETECTORS.items():
+        here = detectors.lies_here(name)
+        print(f"text_model {name}: {here or f'missing; {weights.remedy}'}")
+
+
 def _download(arguments: argparse.Namespace) -> None:
-    print(resolve_checkpoint(arguments.name))
+    name = arguments.name.replace("-", "_")
+    if name in DETECTORS:
+        print(resolve_detector(name, download=True))
+    elif name in CHECKPOINTS:
+        print(resolve_checkpoint(name))
+    else:
+        accepted = f"expected one of {', '.join(_DOWNLOADS)}"
+        raise RequestError(f"model is {arguments.name!r}; {accepted}")

@@ -33,6 +33,7 @@ DOORS = {
     "sam2": {"model"},
     "tqdm": {"progress"},
     "torch": {"model", "tracking", "detection", "service"},
+    "torchvision": set(),
     "transformers": {"detection"},
     "triton": {"model"},
 }

@@ -14,6 +14,7 @@ from PIL import Image
 from sam_video.cli import main
 from tests.clips import draw_clip, draw_frame
 from tests.cog_server import wait_for
+from tests.hub_server import running_hub
 from tests.processes import children, is_running
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +111,6 @@ def test_predict_takes_options_as_text(
     [
         ([], "the following arguments are required: COMMAND"),
         (["segment"], "invalid choice: 'segment'"),
-        (["info"], "the following arguments are required: file"),
         (["predict", "--fast"], "unrecognized arguments: --fast"),
         (["predict", "-i", "clip.mp4"], "-i is 'clip.mp4'; expected NAME=VALUE"),
         (["predict", "-i", "video=a.mp4"], "video is not an input; expected one of input_video, "),
@@ -123,6 +123,22 @@ def test_predict_takes_options_as_text(
         (
             ["predict", *options("input_video=a.mp4", "video_fps=fast")],
             "video_fps is 'fast'; expected a whole number",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_threshold=high")],
+            "text_threshold is 'high'; expected a number",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_threshold=nan")],
+            "text_threshold is nan; expected a number, 0 to 1",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_interval=-1")],
+            "text_interval is -1; expected a whole number, at least 0",
+        ),
+        (
+            ["predict", *options("input_video=a.mp4", "text_model=clip")],
+            "text_model is 'clip'; expected one of auto, owlv2_large, owlv2_base, llmdet, sam3, po",
         ),
         (
             ["predict", *options("input_video=a.mp4", "output_video=maybe")],
@@ -391,6 +407,34 @@ def test_download_prints_where_a_checkpoint_lies(capsys: pytest.CaptureFixture[s
     path = Path(capsys.readouterr().out.removesuffix("\n"))
     assert path.name == "pocket.safetensors"
     assert path.is_file()
+
+
+def test_info_without_a_file_lists_the_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
+    own = tmp_path / "sam3"
+    own.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (own / name).write_bytes(b"")
+    assert main(["info"]) == 0
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert [name.split()[0] for name in lines] == ["model"] * 5 + ["text_model"] * 6
+    assert lines["model pocket"] == str(ROOT / "weights" / "pocket.safetensors")
+    assert lines["text_model sam3"] == str(own)
+
+
+@pytest.mark.parametrize("name", ["owlv2-base", "owlv2_base"])
+def test_a_detector_is_downloaded_under_either_spelling(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    files = {name: bytes(2000) for name in ("config.json", "model.safetensors")}
+    with running_hub(files) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        assert main(["download", name]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'owlv2_base'}\n"
 
 
 def test_a_checkpoint_that_cannot_be_had_fails(

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,10 +25,15 @@ from jsonschema import Draft202012Validator
 from PIL import Image, ImageDraw
 
 from sam_video import rle
+from sam_video.detection import engines
 from sam_video.errors import PromptError
-from tests.clips import draw_clip
+from sam_video.service.words import DetectorKeeper
+from sam_video.types import BoolMask
+from tests.clips import DISC_COLOUR, RECTANGLE_COLOUR, draw_clip
+from tests.detection.coloured import coloured_detector
 from tests.openapi import PREDICT, openapi_schema
 from tests.predictor import predict, predictor
+from tests.test_docs import TRANSLATED
 
 FILE = Path(__file__).parents[2] / "shared" / "data" / "client_cases.jsonl"
 NUM_FRAMES = 3
@@ -303,23 +309,69 @@ def test_a_client_of_fal_gets_one_video_of_one_object(case: dict[str, Any], tmp_
     fits_the_source([path], source)
 
 
+def find_by_colour(monkeypatch: pytest.MonkeyPatch, *concepts: str) -> None:
+    """Have the first concept found where the disc is, the second at the rectangle, others nowhere.
+
+    The detectors of services have other weights than are at hand.
+    """
+    colours = chain([DISC_COLOUR, RECTANGLE_COLOUR], repeat((0, 255, 0)))
+    detector = coloured_detector(dict(zip(concepts, colours, strict=False)))
+    monkeypatch.setattr(engines, "load_detector", lambda name, device=None: detector)
+    monkeypatch.setattr(predictor().session, "_detectors", DetectorKeeper())
+
+
 @pytest.mark.parametrize("case", read_cases("fal-ai/sam-3/video-rle"))
 def test_a_client_of_run_lengths_gets_a_text_per_frame(
-    case: dict[str, Any], tmp_path: Path
+    case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert case["input"]["prompt"] == "ball"  # words are not understood: a click stands for it
-    draw_clip(tmp_path / "clip.mp4", num_frames=NUM_FRAMES)
+    words = case["input"]["prompt"]
+    find_by_colour(monkeypatch, words)
+    masks = draw_clip(tmp_path / "clip.mp4", num_frames=NUM_FRAMES, size=(192, 128))
     paths = predict(
         input_video=tmp_path / "clip.mp4",
-        click_coordinates="[11,19]",
-        click_frames="1",
-        track_backward=False,
+        text_prompt=words,
         output_rle=True,
         rle_format="start_length",
     )
     document = json.loads(paths[-1].read_text())
-    assert [bool(text) for text in document["rle"]] == [False, True, True]
     assert (document["order"], document["base"]) == ("row", 0)
+    assert [item["object_id"] for item in document["objects"]] == [f"{words}_1"]
+    assert document["rle"] == document["objects"][0]["rle"]
+    for text, truth in zip(document["rle"], masks, strict=True):
+        found = decoded(text, truth["disc"].shape, base=0)
+        assert (found & truth["disc"]).sum() > 0.8 * (found | truth["disc"]).sum()
+
+
+WITH_WORDS = {name: here for name, here in TRANSLATED.items() if "text_prompt" in here}
+
+
+@pytest.mark.parametrize("here", WITH_WORDS.values(), ids=WITH_WORDS.keys())
+def test_requests_of_other_services_with_words_find_what_these_name(
+    here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = json.loads(here.replace('"input_video": U', '"input_video": ""'))
+    wanted = [word.strip() for word in inputs["text_prompt"].split(",")]
+    unwanted = [word for word in [inputs.get("negative_prompt")] if word]
+    find_by_colour(monkeypatch, *wanted, *unwanted)
+    source = tmp_path / "clip.mp4"
+    draw_clip(source, num_frames=NUM_FRAMES, size=(288, 384))
+    paths = predict(**(inputs | {"input_video": source}))
+    num_prompted = len(json.loads(inputs.get("prompts", "[]")))
+    assert predictor().session.metrics.objects == len(wanted) + num_prompted
+    if inputs.get("output_video"):
+        assert [path.name for path in paths] == ["output_video.mp4"]
+        fits_the_source(paths, source)
+    else:
+        assert paths[-1].name == "rle.json"
+
+
+def decoded(text: str, hw: tuple[int, ...], *, base: int) -> BoolMask:
+    """Return the mask of a text of starts and lengths."""
+    numbers = [int(number) for number in text.split()]
+    mask = np.zeros(hw, np.bool_)
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        mask.reshape(-1)[start - base : start - base + length] = True
+    return mask
 
 
 @pytest.mark.parametrize("case", read_cases("rle"))
@@ -329,9 +381,6 @@ def test_run_lengths_are_those_that_clients_decode(case: dict[str, Any]) -> None
     if text is None:
         text, base = given["rle_row_major_base0"], 0
     numbers = [int(number) for number in text.split()]
-    mask = np.zeros(given["height"] * given["width"], np.bool_)
-    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
-        mask[start - base : start - base + length] = True
-    ours = rle.start_length(mask.reshape(given["height"], given["width"]))
+    ours = rle.start_length(decoded(text, (given["height"], given["width"]), base=base))
     expected = [number - base * (place % 2 == 0) for place, number in enumerate(numbers)]
     assert [int(number) for number in ours.split()] == expected

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from jsonschema import ValidationError, validate
 from packaging.requirements import Requirement
 
 from sam_video.checkpoints.catalogue import CHECKPOINTS
+from sam_video.checkpoints.detectors import DETECTORS
+from sam_video.checkpoints.hub import NEEDED
+from sam_video.detection.engines import engine_for
 
 ROOT = Path(__file__).parents[1]
 COG = yaml.safe_load((ROOT / "cog.yaml").read_text())
@@ -107,7 +111,7 @@ def test_cog_itself_is_no_requirement() -> None:
 
 def test_the_image_has_what_the_package_needs() -> None:
     pinned = pinned_versions()
-    for text in PROJECT["dependencies"]:
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["text"]]:
         needed = Requirement(text)
         assert needed.specifier.contains(pinned[needed.name]), text
 
@@ -142,6 +146,15 @@ def test_the_image_has_the_default_checkpoint_where_it_is_looked_for() -> None:
     assert f"SAM_VIDEO_WEIGHTS={folder}" in COG["environment"]
 
 
+def test_the_image_has_the_detector_of_a_gpu_where_it_is_looked_for() -> None:
+    (command,) = [line for line in COG["build"]["run"] if "hf download" in line]
+    weights = DETECTORS[engine_for("auto", model="large", device=torch.device("cuda"))]
+    assert f" {weights.hub_id} --revision {weights.revision} " in command
+    assert all(f'"{name}"' in command or name.endswith(".json") for name in NEEDED)
+    (folder,) = re.findall(r"--local-dir (\S+)", command)
+    assert f"SAM_VIDEO_WEIGHTS={folder.removesuffix('/' + weights.name)}" in COG["environment"]
+
+
 @pytest.mark.parametrize(
     ("path", "is_ignored"),
     [
@@ -149,6 +162,7 @@ def test_the_image_has_the_default_checkpoint_where_it_is_looked_for() -> None:
         ("sam_video/service/pipeline.py", False),
         ("sam_video/model/configs/pocket.yaml", False),
         ("weights/pocket.safetensors", False),
+        ("weights/pocket_words.safetensors", False),
         ("weights/sam2.1_hiera_large.pt", True),
         (".cog/tmp/build/requirements.txt", False),  # Cog's own, which the build copies
         ("tests/test_predict.py", True),

@@ -12,10 +12,19 @@ from typing import Any
 import pytest
 
 import sam_video
+from sam_video.checkpoints.catalogue import CHECKPOINTS
+from sam_video.checkpoints.detectors import DETECTORS
+from sam_video.detection.engines import ENGINES
+from sam_video.detection.grounding_dino import GroundingDinoDetector
+from sam_video.detection.owlv2 import Owlv2Detector
+from sam_video.detection.pocket_words import THRESHOLD
+from sam_video.detection.vocabulary import COLOURS, NOUNS
 from sam_video.limits import LIMITS, Limit
-from sam_video.prompts.json_list import parse_prompts
+from sam_video.prompts import build_concepts
+from sam_video.prompts.json_list import parse_prompts, parse_words
 from sam_video.prompts.text import parse_clicks
 from sam_video.request import Request
+from sam_video.service.words import SECONDS_ON_CPU
 from sam_video.types import Candidate, MaskFrame, VideoInfo
 from sam_video.writers.boxes import BoxWriter
 from sam_video.writers.coco import CocoWriter
@@ -98,7 +107,7 @@ def test_the_targets_of_make_exist() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_the_modules_that_are_run_exist_and_have_the_options(path: Path) -> None:
     text = path.read_text().replace("\\\n", " ")
-    for module, arguments in re.findall(r"-m ((?:benchmarks|training)\.\w+)([^`\n]*)", text):
+    for module, arguments in re.findall(r"-m ((?:benchmarks|training)(?:\.\w+)+)([^`\n]*)", text):
         spec = find_spec(module)
         assert spec is not None, module
         assert spec.origin is not None, module
@@ -185,7 +194,7 @@ TRANSLATED = {name: text.strip("`") for name, text in SERVICES.items() if text.s
 def test_the_services_that_the_readme_names_are_there() -> None:
     named = re.search(r"other services \((.*?)\)", READMES[0].read_text())
     assert named is not None
-    assert len(TRANSLATED) == 5
+    assert len(TRANSLATED) == 11
     for name in named[1].split(", "):
         assert any(name in service for service in SERVICES), name
 
@@ -200,12 +209,41 @@ def test_the_translated_requests_of_other_services_are_accepted(here: str) -> No
         click_frames=request.click_frames,
         click_object_ids=request.click_object_ids,
     )
-    assert [*clicks, *parse_prompts(request.prompts)]
+    assert [*clicks, *parse_prompts(request.prompts)] or build_concepts(request)
 
 
 def test_the_forms_of_json_prompts_are_accepted() -> None:
     (example,) = blocks("json", DOCS / "services.md")
     assert {prompt.object_id for prompt in parse_prompts(example)} == {"1", "bird"}
+    assert parse_words(example) == (("prompts[3].text", "person, red car"),)
+
+
+# docs/words.md
+
+
+def test_the_page_on_words_has_every_detector_and_its_threshold_and_cost() -> None:
+    page = (DOCS / "words.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", page, re.MULTILINE)
+    assert [name for name, _ in rows] == ["text_model", *ENGINES]
+    for name, seconds in SECONDS_ON_CPU.items():
+        assert dict(rows)[name].partition(" ")[0] == str(seconds)
+    for thresholds in re.findall(r"own threshold: (.+)\. Scores", page):
+        assert thresholds == (
+            f"{THRESHOLD} for `sam3` and `pocket`, {Owlv2Detector.threshold} for OWLv2,"
+            f" {GroundingDinoDetector.threshold} for LLMDet"
+        )
+
+
+def test_the_page_on_words_lists_the_vocabulary_of_pocket() -> None:
+    page = " ".join((DOCS / "words.md").read_text().split())
+    assert f"knows {len(NOUNS)} nouns ({', '.join(NOUNS)})" in page
+    assert f"one of {len(COLOURS)} colours" in page
+
+
+def test_the_weights_of_detectors_are_downloaded_by_names_that_exist() -> None:
+    pages = " ".join(path.read_text() for path in PAGES)
+    names = {name.replace("-", "_") for name in re.findall(r"sam-video download ([\w-]+)", pages)}
+    assert names - {"NAME", "large"} <= {*DETECTORS, *CHECKPOINTS}
 
 
 # docs/architecture.md

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_video.checkpoints.fetch import MAX_STALL_SECONDS, PAUSES_SECONDS, find_fault
+from sam_video.checkpoints.fetch import MAX_STALL_SECONDS, PAUSES_SECONDS
+from sam_video.checkpoints.verified import lies_at
 from sam_video.errors import CheckpointError
 from sam_video.progress import byte_progress
 from sam_video.workers.sandbox import ProcessFailure, Sandbox
-
-_verified: set[tuple[str, str, int, int, int]] = set()
-"""The files that this process has verified: path, SHA-256, size, inode and time of the last change.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ def resolve_checkpoint(
     if found is not None:
         return found
     if item.url is None or not download:
-        folders = " or ".join(str(folder) for folder in _search_folders())
+        folders = " or ".join(str(folder) for folder in search_folders())
         raise CheckpointError(f"{item.file_name} is not in {folders}; {_remedy(item)}")
     try:
         return _download(item, download_folder())
@@ -124,9 +121,10 @@ def find_checkpoint(checkpoint: str | Checkpoint, *, explicit: Path | None = Non
         if not explicit.is_file():
             raise CheckpointError(f"{explicit} is not a file; expected weights of {item.name}")
         return explicit
-    for folder in _search_folders():
+    for folder in search_folders():
         path = folder / item.file_name
-        if _lies_at(item, path):
+        remedy = _remedy(item)
+        if lies_at(path, num_bytes=item.num_bytes, digest=item.sha256, remedy=remedy):
             return path
     return None
 
@@ -158,12 +156,21 @@ def download(
     )
 
 
+def lies_here(name: str) -> Path | None:
+    """Return where a checkpoint of `CHECKPOINTS` lies, of whatever content, or None.
+
+    It is quick, since nothing is read. `find_checkpoint` verifies the file.
+    """
+    paths = (folder / _lookup(name).file_name for folder in search_folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
 def download_folder() -> Path:
     """Return the folder that downloads go to: `SAM_VIDEO_WEIGHTS`, or else `weights/`."""
-    return _search_folders()[-1]
+    return search_folders()[-1]
 
 
-def _search_folders() -> list[Path]:
+def search_folders() -> list[Path]:
     """Return `weights/` and the folder `SAM_VIDEO_WEIGHTS`.
 
     `weights/` is that of the source tree, or of the working folder where only the package is
@@ -210,27 +217,6 @@ def _mirrored(url: str) -> str:
     if not mirror.startswith(("http://", "https://")):
         raise CheckpointError(f"SAM_VIDEO_DOWNLOAD_URL is {mirror!r}; expected an http(s) URL")
     return f"{mirror.rstrip('/')}/{url.rsplit('/', 1)[-1]}"
-
-
-def _lies_at(item: Checkpoint, path: Path) -> bool:
-    """Tell whether there is a file; raise an error if it is not the published one.
-
-    A file is read once by a process, and again only if it has been changed or replaced since.
-    """
-    try:
-        status = path.stat()
-        identity = (str(path), item.sha256, status.st_size, status.st_ino, status.st_mtime_ns)
-        if identity in _verified:
-            return True
-        fault = find_fault(path, num_bytes=item.num_bytes, sha256=item.sha256)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if fault is not None:
-        raise CheckpointError(f"{path} {fault}; delete it, then {_remedy(item)}")
-    _verified.add(identity)
-    return True
 
 
 def _lookup(checkpoint: str | Checkpoint) -> Checkpoint:

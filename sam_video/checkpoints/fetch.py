@@ -8,20 +8,18 @@ The catalogue runs this in a sandbox, since a thread that waits for a server can
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse, InvalidURL
+from http.client import HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
-from typing import NoReturn, cast
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
+from sam_video.checkpoints.http import BrokenConnectionError, ask, refuse
+from sam_video.checkpoints.verified import BLOCK_BYTES, find_fault
 from sam_video.errors import CheckpointError
 from sam_video.workers.watchdog import report_progress
 
@@ -31,21 +29,20 @@ PAUSES_SECONDS = (1.0, 3.0, 9.0)
 MAX_STALL_SECONDS = 120
 """Limit for a download without any progress: finding a server's address may take a minute."""
 
-_TIMEOUT_SECONDS = 30.0  # to connect, and between any two packets
 _REPORT_SECONDS = 0.1
-_BLOCK_BYTES = 1 << 20
-_RETRIED_STATUSES = {408, 429, 500, 502, 503, 504}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 logger = logging.getLogger(__name__)
 
 
-class _BrokenConnectionError(Exception):
-    """The transfer failed; another try may succeed."""
-
-
 def fetch(
-    url: str, path: str, num_bytes: int, sha256: str, pauses_seconds: Sequence[float]
+    url: str,
+    path: str,
+    num_bytes: int,
+    digest: str,
+    pauses_seconds: Sequence[float],
+    *,
+    token: str = "",
 ) -> Generator[int, None, None]:
     """Download `url` to `path`, unless the file lies there already; a wrong one is replaced.
 
@@ -55,9 +52,10 @@ def fetch(
         url: `http` or `https`.
         path: The file to make; its folder is made too.
         num_bytes: Size of the file.
-        sha256: Of the file, 64 hexadecimal digits.
+        digest: Of the file, as `find_fault` takes it.
         pauses_seconds: Waits before each new try on a broken connection, counted afresh whenever a
             try has brought the file further.
+        token: For the URL's own server alone; empty for none.
 
     Yields:
         How many bytes have arrived, every now and then.
@@ -72,10 +70,10 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         file = yield from _open_alone(partial)
         with file, _no_empty_rest(partial, file):
-            if target.is_file() and find_fault(target, num_bytes=num_bytes, sha256=sha256) is None:
+            if target.is_file() and find_fault(target, num_bytes=num_bytes, digest=digest) is None:
                 return
-            yield from _transfer_persistently(url, file, num_bytes, pauses_seconds)
-            _check_arrival(url, partial, num_bytes=num_bytes, sha256=sha256)
+            yield from _transfer_persistently(url, file, num_bytes, pauses_seconds, token)
+            _check_arrival(url, partial, num_bytes=num_bytes, digest=digest)
             os.fsync(file.fileno())  # the content is on the disk before the name
             partial.replace(target)
             yield num_bytes
@@ -83,20 +81,6 @@ def fetch(
         if error.errno in _DISK_FULL:
             partial.unlink(missing_ok=True)  # a full disk hurts more than a second download
         raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def find_fault(path: Path, *, num_bytes: int | None, sha256: str) -> str | None:
-    """Return how a file differs from the expected one, or None if it does not."""
-    size = path.stat().st_size
-    if num_bytes is not None and size != num_bytes:
-        return f"has {size} bytes, expected {num_bytes}"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            report_progress()
-    actual = digest.hexdigest()
-    return None if actual == sha256 else f"has sha256 {actual}, expected {sha256}"
 
 
 def _open_alone(partial: Path) -> Generator[int, None, FileIO]:
@@ -129,13 +113,13 @@ def _no_empty_rest(partial: Path, file: FileIO) -> Iterator[None]:
 
 
 def _transfer_persistently(
-    url: str, file: FileIO, num_bytes: int, pauses_seconds: Sequence[float]
+    url: str, file: FileIO, num_bytes: int, pauses_seconds: Sequence[float], token: str
 ) -> Generator[int, None, None]:
     furthest, pauses = 0, iter(pauses_seconds)
     while True:
         try:
-            yield from _transfer(url, file, num_bytes)
-        except _BrokenConnectionError as error:
+            yield from _transfer(url, file, num_bytes, token)
+        except BrokenConnectionError as error:
             size = file.seek(0, os.SEEK_END)
             if size > furthest:
                 furthest, pauses = size, iter(pauses_seconds)
@@ -147,7 +131,7 @@ def _transfer_persistently(
             return
 
 
-def _transfer(url: str, file: FileIO, num_bytes: int) -> Generator[int, None, None]:
+def _transfer(url: str, file: FileIO, num_bytes: int, token: str) -> Generator[int, None, None]:
     """Bring a file to its full size over one connection."""
     offset = file.seek(0, os.SEEK_END)
     if offset > num_bytes:
@@ -155,7 +139,7 @@ def _transfer(url: str, file: FileIO, num_bytes: int) -> Generator[int, None, No
     if offset == num_bytes:
         return
     _check_space(Path(str(file.name)), num_bytes - offset)
-    with _open(url, offset, num_bytes) as response:
+    with _open(url, offset, num_bytes, token) as response:
         if response.status == 200:
             _check_length(url, response, num_bytes)
             offset = file.truncate(0) if offset else 0
@@ -170,38 +154,19 @@ def _check_space(partial: Path, needed: int) -> None:
         )
 
 
-def _open(url: str, offset: int, num_bytes: int) -> HTTPResponse:
+def _open(url: str, offset: int, num_bytes: int, token: str) -> HTTPResponse:
     """Ask for the file from byte `offset` on; status 200 means that the whole file comes."""
-    response = _request(url, {"Range": f"bytes={offset}-"} if offset else {})
+    response = ask(url, {"Range": f"bytes={offset}-"} if offset else {}, token=token)
     rest = f"bytes {offset}-{num_bytes - 1}/{num_bytes}"
     if offset and response.status == 206 and response.headers.get("Content-Range") == rest:
         return response
     if offset and response.status in {206, 416}:  # another range than asked for, or none
         response.close()
-        response = _request(url, {})
+        response = ask(url, token=token)
     if response.status != 200:
         response.close()
-        _refuse(url, f"the server answers {response.status} {response.reason}", response.status)
+        refuse(url, f"the server answers {response.status} {response.reason}", response.status)
     return response
-
-
-def _request(url: str, headers: dict[str, str]) -> HTTPResponse:
-    """Return the server's answer, whatever its status."""
-    try:
-        request = Request(url, headers=headers)  # noqa: S310 (the caller vouches for the scheme)
-        return cast(HTTPResponse, urlopen(request, timeout=_TIMEOUT_SECONDS))  # noqa: S310
-    except HTTPError as error:
-        return cast(HTTPResponse, error)  # has the same status, reason, headers and close
-    except (ValueError, InvalidURL) as error:
-        raise CheckpointError(f"{url} is not a URL: {error}") from error
-    except (OSError, HTTPException) as error:
-        raise _BrokenConnectionError(getattr(error, "reason", error)) from error
-
-
-def _refuse(url: str, answer: str, status: int) -> NoReturn:
-    if status in _RETRIED_STATUSES:
-        raise _BrokenConnectionError(answer)
-    raise CheckpointError(f"{url} cannot be downloaded: {answer}")
 
 
 def _check_length(url: str, response: HTTPResponse, num_bytes: int) -> None:
@@ -216,9 +181,9 @@ def _copy(
     reported = time.monotonic()
     while offset < num_bytes:
         report_progress()
-        block = memoryview(_read(response, min(_BLOCK_BYTES, num_bytes - offset)))
+        block = memoryview(_read(response, min(BLOCK_BYTES, num_bytes - offset)))
         if not block:
-            raise _BrokenConnectionError(f"it ended after {offset} of {num_bytes} bytes")
+            raise BrokenConnectionError(f"it ended after {offset} of {num_bytes} bytes")
         offset += len(block)
         while block:
             block = block[file.write(block) :]
@@ -232,11 +197,11 @@ def _read(response: HTTPResponse, limit: int) -> bytes:
     try:
         return response.read1(limit)
     except (OSError, HTTPException) as error:
-        raise _BrokenConnectionError(error) from error
+        raise BrokenConnectionError(error) from error
 
 
-def _check_arrival(url: str, partial: Path, *, num_bytes: int, sha256: str) -> None:
-    fault = find_fault(partial, num_bytes=num_bytes, sha256=sha256)
+def _check_arrival(url: str, partial: Path, *, num_bytes: int, digest: str) -> None:
+    fault = find_fault(partial, num_bytes=num_bytes, digest=digest)
     if fault is not None:
         partial.unlink()
         raise CheckpointError(f"{url} {fault}; what was downloaded has been removed")

@@ -38,8 +38,8 @@ class Found:
     score: float
     box: Box
     mask: rle.CocoRle
-    pixels: BoolMask | None = None
-    """The mask, if the detector gave one: then it is the prompt, and not the box."""
+    has_own_mask: bool = False
+    """Whether the mask is the detector's, and not what its box means to the tracker."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,12 +49,14 @@ class Instance:
     key: str
     """Its name in the tracker until all names are known."""
     concept: str
+    frame_index: int
+    """Where it was found."""
     box: Box
-    """Around it on the frame of its birth."""
+    """Around it there."""
     mask: rle.CocoRle
     """There."""
-    prompt: ObjectPrompt
-    """There, for the tracker."""
+    has_own_mask: bool
+    """Whether the mask is the detector's: then it is the prompt, and not the box."""
     score: float
     """The highest of its detections."""
     is_first: bool
@@ -66,6 +68,13 @@ class Instance:
     is_hidden: bool = False
     """Whether a click or a negative concept excludes it; it is tracked, or it would be found again
     and again."""
+
+    @property
+    def prompt(self) -> ObjectPrompt:
+        """What the tracker starts from."""
+        if self.has_own_mask:
+            return ObjectPrompt(self.key, self.frame_index, mask=rle.decode(self.mask))
+        return ObjectPrompt(self.key, self.frame_index, box=self.box)
 
     @property
     def is_on_probation(self) -> bool:
@@ -264,11 +273,15 @@ class Association:
         self._num_keys += 1
         while (key := f"found {self._num_keys}") in self._given_rounds:
             self._num_keys += 1
-        box = item.box if item.pixels is None else None
-        prompt = ObjectPrompt(key, frame_index, box=box, mask=item.pixels)
-        is_first = self._num_rounds == 0
         self.instances[key] = Instance(
-            key, item.concept, item.box, item.mask, prompt, item.score, is_first
+            key=key,
+            concept=item.concept,
+            frame_index=frame_index,
+            box=item.box,
+            mask=item.mask,
+            has_own_mask=item.has_own_mask,
+            score=item.score,
+            is_first=self._num_rounds == 0,
         )
         return self.instances[key]
 

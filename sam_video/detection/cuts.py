@@ -34,7 +34,7 @@ class CutDetector:
 
     def is_cut(self, image: RGBImage) -> bool:
         """Take the next frame; return whether a new shot began two frames before it."""
-        copy = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        copy = _copy(image)
         if self._shot is None or _are_alike(self._shot, copy):
             self._shot, self._num_unlike = copy, 0
             return False
@@ -43,6 +43,13 @@ class CutDetector:
             return False
         self._shot, self._num_unlike = copy, 0
         return True
+
+
+def _copy(image: RGBImage) -> _Copy:
+    """Return a small copy; of large frames some rows and columns are enough, and much faster."""
+    steps = [max(1, length // (8 * SIDE)) for length in image.shape[:2]]
+    some = np.ascontiguousarray(image[:: steps[0], :: steps[1]])
+    return cv2.resize(some, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _are_alike(copy: _Copy, other: _Copy) -> bool:

@@ -1,6 +1,6 @@
 """When a detector looks at a video, and what the tracker is told then."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Self
 
@@ -16,6 +16,8 @@ LOOK_AGAIN_AFTER = 2, 5
 """Frames after a birth, so that a false one is soon found out."""
 MOST_DETECTIONS = 300
 """Of one frame, the surest: each costs a run of the mask decoder."""
+BOXES_AT_A_TIME = 16
+"""Boxes whose masks, which are as large as the frame, are in memory together."""
 
 Segment = Callable[[Sequence[Box]], list[BoolMask]]
 """Gives the masks `(H, W)` of boxes on the frame."""
@@ -47,7 +49,7 @@ class Rounds:
         self._thread = OrderedThreads(1)
         self._cuts = CutDetector()
         self._first: int | None = None
-        self._last = -1
+        self._decided = -1
         self._due: set[int] = set()
         self._detections: Future[list[Detection]] | None = None
 
@@ -61,8 +63,8 @@ class Rounds:
     @property
     def is_over(self) -> bool:
         """Whether nothing comes or goes on any later frame."""
-        is_first_alone = self._first is not None and not self._query.interval
-        return is_first_alone and self._last >= max(self._exclusions, default=-1)
+        last = max(self._exclusions, default=0)
+        return not self._query.interval and self._decided >= max(last, self._first or 0)
 
     def observe(self, frame: Frame) -> bool:
         """Take the next frame, and begin to look at it where a round is due."""
@@ -72,7 +74,6 @@ class Rounds:
                 self._query.detector.detect, frame.image, words, self._query.keep_threshold
             )
             self._detections = self._thread.submit(0, detect)
-        self._last = frame.index
         return self._detections is not None or frame.index in self._exclusions
 
     def _is_round(self, frame: Frame) -> bool:
@@ -87,6 +88,7 @@ class Rounds:
     def decide(self, frame: Frame, tracked: Sequence[ObjectMask], segment: Segment) -> Changes:
         """Return which objects come and go on a frame."""
         masks = {item.object_id: item.mask for item in tracked}
+        self._decided = frame.index
         changes = Changes()
         if self._detections is not None:
             detections, self._detections = self._detections.result(), None
@@ -105,13 +107,19 @@ def _found(detections: Sequence[Detection], image: RGBImage, segment: Segment) -
     """Return the surest detections with their masks, without those that show nothing."""
     surest = sorted(detections, key=lambda detection: -detection.score)[:MOST_DETECTIONS]
     boxed = [(item, box) for item in surest if (box := _clipped(item.box, image)) is not None]
-    masks = iter(segment([box for item, box in boxed if item.mask is None]))
-    pairs = [(item, box, next(masks) if item.mask is None else item.mask) for item, box in boxed]
+    meant = _masks_in([box for item, box in boxed if item.mask is None], segment)
+    masks = [next(meant) if item.mask is None else rle.encode(item.mask) for item, _ in boxed]
     return [
-        Found(item.concept, item.score, box, rle.encode(mask), item.mask)
-        for item, box, mask in pairs
-        if mask.any()
+        Found(item.concept, item.score, box, mask, item.mask is not None)
+        for (item, box), mask in zip(boxed, masks, strict=True)
+        if rle.area(mask)
     ]
+
+
+def _masks_in(boxes: Sequence[Box], segment: Segment) -> Iterator[rle.CocoRle]:
+    """Yield the masks of boxes; only a few of them are in memory uncompressed."""
+    for start in range(0, len(boxes), BOXES_AT_A_TIME):
+        yield from map(rle.encode, segment(boxes[start : start + BOXES_AT_A_TIME]))
 
 
 def _clipped(box: Box, image: RGBImage) -> Box | None:

@@ -1,29 +1,43 @@
 """Exact attention with rotary positions, by the fastest method for its shape."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
+from sam_video.model.attention_tiles import tile_for, tiles_for
 from sam_video.model.cuda_graphs import is_close
 
 logger = logging.getLogger(__name__)
 
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Takes queries, keys and values as `attend` does."""
+Trial = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""Arguments of an `Attention`."""
 
 TOLERANCE = 0.02
 """Largest difference of two attentions in bfloat16, as a share of the largest number."""
+
+TAIL = 64
+"""Keys of a trial beyond its maps, as many as 16 pointers make; they have large values, so that it
+shows where the keys end."""
 
 SCORES_PER_CHUNK, LEAST_ROWS = 1 << 20, 128
 """Scores that a CPU holds at a time, and the least queries they are of: fewer scores make small
 matrix products, more overflow the caches."""
 QUERIES_PER_BLOCK, KEYS_PER_BLOCK = 512, 1024
 """Size of the blocks of scores, for the many keys of large networks."""
+
+
+class Attention(Protocol):
+    """Computes what `attend` does."""
+
+    def __call__(
+        self, queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None, /
+    ) -> Tensor:
+        """Average values by the softmax of scaled queries times keys."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,28 +85,50 @@ class Rotation:
         return Rotation(self.cosines.to(device), self.sines.to(device))
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None
+) -> Tensor:
     """Average values by the softmax of scaled queries times keys.
 
     Args:
         queries: `(N, Q, C)`, scaled.
         keys: `(N, K, C)`.
         values: `(N, K, D)`.
+        num_valid: `(N,)` or `(1,)` int32 of at least 1: only so many keys of an object count. The
+            others must be finite numbers all the same. All by default.
 
     Returns:
         `(N, Q, D)`.
     """
-    if queries.is_cuda:  # its fastest kernels want values as wide as keys
-        padded = pad(values, (0, keys.shape[-1] - values.shape[-1]))
-        heads = scaled_dot_product_attention(
-            queries[:, None], keys[:, None], padded[:, None], scale=1.0
-        )
-        return heads[:, 0, :, : values.shape[-1]]
+    if queries.is_cuda:
+        return attend_by_pytorch(queries, keys, values, num_valid)
     averages = values.new_empty(len(queries), queries.shape[1], values.shape[-1])
-    scores = room_for_scores(queries.shape[1], values)
-    for one_queries, one_keys, one_values, out in zip(queries, keys, values, averages, strict=True):
-        attend_one(one_queries, one_keys, one_values, out, scores)
+    lengths = [keys.shape[1]] * len(keys)
+    if num_valid is not None:
+        lengths = num_valid.expand(len(keys)).tolist()
+    scores = {
+        length: room_for_scores(queries.shape[1], values[:, :length]) for length in set(lengths)
+    }
+    for row, length in enumerate(lengths):
+        own_keys, own_values = keys[row, :length], values[row, :length]
+        attend_one(queries[row], own_keys, own_values, averages[row], scores[length])
     return averages
+
+
+def attend_by_pytorch(
+    queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None
+) -> Tensor:
+    """Attend as `attend`, by a kernel of PyTorch's and without waiting for the GPU.
+
+    PyTorch takes FlashAttention where values are as wide as keys and all keys count, and elsewhere
+    its memory-efficient kernel, which computes no more than it is asked for.
+    """
+    mask = None
+    if num_valid is not None:
+        numbers = torch.arange(keys.shape[1], device=keys.device)
+        mask = (numbers < num_valid[:, None])[:, None, None]  # (N or 1, 1, 1, K)
+    queries, keys, values = (tensor[:, None] for tensor in (queries, keys, values))
+    return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)[:, 0]
 
 
 def room_for_scores(num_queries: int, values: Tensor) -> Tensor:
@@ -167,9 +203,10 @@ def to_tokens(maps: Tensor) -> Tensor:
 def fastest_attention(
     num_queries: int, channels: int, width: int, *, dtype: torch.dtype, device: torch.device
 ) -> Attention:
-    """Return `attend`, or a kernel made for narrow values, if this GPU is faster with it.
+    """Return a kernel made for narrow values where it runs and is right, else `attend`.
 
-    Both are tried once, which takes a second or two, as the kernel has to be compiled.
+    A table says which tiles the kernel takes for a GPU and a number of objects, so that each start
+    makes the same choice. Here the kernel is compiled, which takes some seconds, and checked.
 
     Args:
         num_queries: Tokens of an image.
@@ -181,62 +218,74 @@ def fastest_attention(
     if device.type != "cuda" or dtype is not torch.bfloat16:
         return attend
     try:
-        from sam_video.model.fused_attention import Blocks, attend_fused  # noqa: PLC0415
-
-        kernel = partial(attend_fused, blocks=Blocks.for_gpu(device))
-    except Exception as error:  # there is no Triton, or none for this GPU
+        from sam_video.model.fused_attention import attend_fused  # noqa: PLC0415
+    except Exception as error:  # there is no Triton, or none for this machine
         logger.info("no kernel for narrow values: %s", error)
         return attend
-    trials = (
-        tuple(
-            torch.randn(count, length, numbers, dtype=dtype, device=device) * scale
-            for length, numbers, scale in (
-                (num_queries, channels, channels**-0.5),
-                (7 * num_queries, channels, 1.0),
-                (7 * num_queries, width, 1.0),
-            )
-        )
-        for count in (1, 8)
-    )
-    return faster(kernel, attend, trials, _gpu_seconds)
+    capability = torch.cuda.get_device_capability(device)
+
+    def kernel(
+        queries: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None = None
+    ) -> Tensor:
+        tile = tile_for(capability, len(values))
+        if tile is None:
+            return attend(queries, keys, values, num_valid)
+        return attend_fused(queries, keys, values, num_valid, tile=tile)
+
+    counts = [count for count, tile in tiles_for(capability).items() if tile is not None]
+    if not counts:
+        return attend
+    trials = random_trials(counts, (num_queries, channels, width), dtype=dtype, device=device)
+    return checked(kernel, attend, trials)
 
 
-def faster(
-    candidate: Attention,
-    reference: Attention,
-    trials: Iterable[tuple[Tensor, ...]],
-    seconds: Callable[[Callable[[], object]], float],
-) -> Attention:
-    """Return the candidate if its results equal the reference's and it is a tenth faster or more.
+def random_trials(
+    counts: Iterable[int],
+    sizes: tuple[int, int, int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Iterator[Trial]:
+    """Yield arguments with any end of the keys, and with fewer that count.
+
+    Args:
+        counts: Numbers of objects, which share their queries.
+        sizes: `num_queries`, `channels` and `width` of `fastest_attention`.
+        dtype: Of the tensors.
+        device: Where they are.
+    """
+    num_queries, channels, width = sizes
+    generator = torch.Generator(device).manual_seed(0)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=dtype, device=device, generator=generator)
+
+    for count in counts:
+        queries = (numbers(1, num_queries, channels) * channels**-0.5).expand(count, -1, -1)
+        most = 7 * num_queries + TAIL
+        keys, values = numbers(count, most, channels), numbers(count, most, width)
+        values[:, -TAIL:] *= 100
+        for num_keys, valid in ((most, None), (most - 60, None), (most, most - 60), (most, 1)):
+            num_valid = None
+            if valid is not None:
+                num_valid = torch.tensor([valid], dtype=torch.int32, device=device)
+            yield queries, keys[:, :num_keys], values[:, :num_keys], num_valid
+
+
+def checked(candidate: Attention, reference: Attention, trials: Iterable[Trial]) -> Attention:
+    """Return the candidate if its results are the reference's, else the reference.
 
     Args:
         candidate: May fail.
         reference: Is right.
-        trials: Queries, keys and values to try them with.
-        seconds: Measures how long a call takes.
+        trials: To try them with.
     """
-    saved = 0.0
     try:
         for trial in trials:
-            known, found = reference(*trial), candidate(*trial)
-            if not is_close(found, known, TOLERANCE):
+            if not is_close(candidate(*trial), reference(*trial), TOLERANCE):
                 logger.warning("the kernel for narrow values gives something else; it is not used")
                 return reference
-            saved += 0.9 * seconds(partial(reference, *trial)) - seconds(partial(candidate, *trial))
     except Exception as error:  # Triton's compiler raises what it likes
         logger.warning("the kernel for narrow values is not used: %s", error)
         return reference
-    return candidate if saved > 0 else reference
-
-
-def _gpu_seconds(call: Callable[[], object]) -> float:
-    """Return the shortest of ten times."""
-    times = []
-    for _ in range(10):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(float(start.elapsed_time(end)))
-    return min(times) / 1000
+    return candidate

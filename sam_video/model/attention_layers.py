@@ -40,11 +40,14 @@ class LayerStack:
         device = positions.device
         self._attend = fastest_attention(area, channels, width, dtype=dtype, device=device)
 
-    def inform_batch(self, features: Tensor, values: Tensor, *keys: Tensor) -> tuple[Tensor]:
-        """Inform features by values `(N, K, 64)` and each layer's keys `(N, K, C)`, on a GPU."""
+    def inform_batch(
+        self, features: Tensor, keys: Tensor, values: Tensor, num_valid: Tensor | None
+    ) -> tuple[Tensor]:
+        """Inform features by the memories of N objects at a time, as `BatchAttention` takes it."""
 
         def average(number: int, queries: Tensor) -> Tensor:
-            return self._attend(queries.expand(len(values), -1, -1), keys[number], values)
+            queries = queries.expand(len(values), -1, -1)
+            return self._attend(queries, keys[number], values, num_valid)
 
         return (self.inform(features, average),)
 
@@ -101,8 +104,6 @@ class AttentionLayer:
             linear(values.bias, output.weight, output.bias).to(dtype),
         )
         self._perceptron = self._weights(module.linear1), self._weights(module.linear2)
-        self.time_keys = torch.empty(0)
-        """Rotated keys of each temporal slot, `(7, h w, C)`, once tabulated."""
 
     def _weights(
         self, module: Any, order: Tensor | slice = slice(None), scale: float = 1.0
@@ -110,11 +111,11 @@ class AttentionLayer:
         weight, bias = module.weight[order] * scale, module.bias[order] * scale
         return weight.to(self._dtype), bias.to(self._dtype)
 
-    def tabulate_times(self) -> None:
-        """Compute the keys of the temporal slots, to be added to those that memories hold."""
+    def time_keys(self) -> Tensor:
+        """Return the rotated keys of the temporal slots, `(7, h w, C)`, to add to those of maps."""
         area = len(self._key_positions)
         by_slot = self._slot_biases[:, None].expand(-1, area, -1)
-        self.time_keys = self._rotate(by_slot).to(self._dtype)
+        return self._rotate(by_slot).to(self._dtype)
 
     def map_keys(self, tokens: Tensor, slot: int | None = None) -> Tensor:
         """Return rotated keys of mask memories `(..., h w, 64)`, in the time of a slot if given."""

@@ -1,4 +1,4 @@
-"""Record the GPU work of a function once, then replay it without running its Python code.
+"""Record the work of calls on a GPU, one call at a time in the whole process.
 
 Starting the kernels of a network one by one takes longer than many of them run. A CUDA graph starts
 all of them at once; see "Accelerating PyTorch with CUDA Graphs" (pytorch.org, 2021).
@@ -6,123 +6,159 @@ all of them at once; see "Accelerating PyTorch with CUDA Graphs" (pytorch.org, 2
 
 import logging
 import os
-from collections import Counter, OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from threading import Lock
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from sam_video.workers.threads import Worker, wait_for
+
 logger = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...]
-Recorder = Callable[[Callable[[], Tensors]], tuple[Tensors, Callable[[], None]]]
-"""Captures a call; returns its static outputs and a function that replays it into them."""
 
-RECORD_AFTER = 3
-"""Calls with one shape of arguments before it is recorded: a filling memory bank changes the shape
-every frame, and recording takes longer than a call."""
-MAX_RECORDINGS = 4
-"""Of one function; each holds its own memory on the GPU."""
-TOLERANCE = 0.01
-"""Largest difference of a replayed result from the function's, as a share of its largest number."""
+MEMORY_SHARE = 0.05
+"""Share of a GPU's free memory that the inputs of the largest recording may take.
+
+With `large` and 16 objects they take 1.0 GB in bfloat16; what all recordings compute in, and their
+results, another 1.6 GB.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recorded call and the places of its arguments and results."""
+class Recorder(Protocol):
+    """Records calls, to be computed anew without their Python code."""
 
-    inputs: Tensors
-    outputs: Tensors
-    replay: Callable[[], None]
+    @property
+    def num_bytes(self) -> int:
+        """Of memory that the inputs of a recording may take."""
+        ...
 
-    def __call__(self, inputs: Tensors) -> Tensors:
-        """Replay with other arguments of the same shapes; the results are the caller's own."""
-        for place, value in zip(self.inputs, inputs, strict=True):
-            place.copy_(value)
-        self.replay()
-        return tuple(output.clone() for output in self.outputs)
+    def __call__(self, call: Callable[[], Tensors]) -> tuple[Tensors, Tensors, Callable[[], None]]:
+        """Run a call, and record it.
+
+        Returns:
+            What the call gave, the tensors that the recording computes, and what replays it.
+        """
+        ...
 
 
-class GraphCached:
-    """A function of tensors; for every frequent shape it is recorded once and replayed afterwards.
+class CudaRecorder:
+    """Records calls as CUDA graphs.
 
-    Any number of threads may call it; while one is replaying, the others call the function itself.
-    Recording ends for good once it fails, or once a replay gives other results than the function.
+    Its graphs must not run at the same time: they share the memory that they compute in, and the
+    workspace of cuBLAS, which belongs to the stream that they are captured on.
 
     Args:
-        function: Returns a tuple of tensors. It must run the same kernels for all arguments of one
-            shape, and must not wait for the GPU.
-        record: None calls the function without recording.
+        stream: To capture on, not the default one. Kernels keep its priority wherever they are
+            replayed.
     """
 
-    def __init__(self, function: Callable[..., Tensors], record: Recorder | None) -> None:
-        self._function = function
-        self._record = record
-        self._calls: Counter[object] = Counter()
-        self._recordings: OrderedDict[object, Recording] = OrderedDict()
-        self._lock = Lock()
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream = stream
+        self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, *inputs: Tensor) -> Tensors:
-        """Return the results of the function."""
-        # A lock that a cancelled prediction has left held costs time only.
-        if self._record is None or not self._lock.acquire(blocking=False):
-            return self._function(*inputs)
+    @property
+    def num_bytes(self) -> int:
+        """Of memory that the inputs of a recording may take."""
+        return int(MEMORY_SHARE * torch.cuda.mem_get_info(self._stream.device)[0])
+
+    def __call__(self, call: Callable[[], Tensors]) -> tuple[Tensors, Tensors, Callable[[], None]]:
+        """Run a call, and capture it; other threads may use the GPU meanwhile."""
+        before = torch.cuda.current_stream()
+        graph = torch.cuda.CUDAGraph()
         try:
-            return self._run(self._record, inputs)
-        finally:
-            self._lock.release()
+            self._stream.wait_stream(before)
+            torch.cuda.set_stream(self._stream)
+            known = call()
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._stream,
+                capture_error_mode="thread_local",
+            ):
+                outputs = call()
+        except BaseException:
+            self._clean_up_after(graph)
+            raise
+        finally:  # `torch.cuda.graph` stays on the stream where a capture fails
+            torch.cuda.set_stream(before)
+        before.wait_stream(self._stream)
+        return known, outputs, graph.replay
 
-    def _run(self, record: Recorder, inputs: Tensors) -> Tensors:
-        shape = tuple((value.shape, value.dtype) for value in inputs)
-        if recording := self._recordings.get(shape):
-            self._recordings.move_to_end(shape)
-            return recording(inputs)
-        outputs = self._function(*inputs)
-        self._calls[shape] += 1
-        if self._calls[shape] >= RECORD_AFTER:
-            self._remember(record, shape, inputs, outputs)
-        return outputs
+    def _clean_up_after(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Tell the allocator that a failed capture is over, which PyTorch leaves out.
 
-    def _remember(self, record: Recorder, shape: object, inputs: Tensors, known: Tensors) -> None:
-        """Record the call whose results are known, in the place of the least used recording."""
-        if len(self._recordings) >= MAX_RECORDINGS:
-            self._recordings.popitem(last=False)
-        places = tuple(value.clone() for value in inputs)
-        try:
-            outputs, replay = record(lambda: self._function(*places))
-            recording = Recording(places, outputs, replay)
-            is_right = all(map(is_close, recording(inputs), known))
-        except RuntimeError as error:
-            logger.warning("work on the GPU cannot be recorded (%s); tracking is slower", error)
-            self._record = None
-            return
-        if is_right:
-            self._recordings[shape] = recording
-        else:
-            logger.warning("work on the GPU, replayed, gives something else; tracking is slower")
-            self._record = None
+        It would never again free what several streams have used, nor empty its cache. The allocator
+        of pinned memory goes on asking the graph whether it captures; so that must stay.
+        """
+        _process.failed_graphs.append(graph)
+        with suppress(Exception):  # it is over where the capture had not begun, or ended properly
+            torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)
 
 
-def recorder_for(device: torch.device) -> Recorder | None:
-    """Return the recorder for a device; None if recording would not save time.
+class _Process:
+    """What the whole process shares: CUDA captures one call at a time."""
 
-    `SAM_VIDEO_CUDA_GRAPHS=0` switches it off.
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.num_recordings = 0
+        self.has_failed = False
+        self.failed_graphs: list[torch.cuda.CUDAGraph] = []
+
+
+_process = _Process()
+
+
+def recordings_made() -> int:
+    """Return the number of calls that this process has recorded."""
+    return _process.num_recordings
+
+
+def count_recording() -> None:
+    """Count one more."""
+    _process.num_recordings += 1
+
+
+def is_recording_off() -> bool:
+    """Tell whether this process records nothing: by `SAM_VIDEO_CUDA_GRAPHS=0`, or as it failed."""
+    return _process.has_failed or os.environ.get("SAM_VIDEO_CUDA_GRAPHS") == "0"
+
+
+def record_all(steps: Sequence[Callable[[], None]]) -> bool:
+    """Take the steps that record functions; return whether all succeeded.
+
+    They are taken in a thread that no cancellation interrupts, or it could leave a capture open.
+    Once one of them fails, this process records nothing any more.
     """
-    is_off = os.environ.get("SAM_VIDEO_CUDA_GRAPHS") == "0"
-    return None if device.type != "cuda" or is_off else record_cuda_graph
+    if is_recording_off():
+        return False
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    worker = Worker(partial(_take, steps), ended.put, is_interruptible=False)
+    try:
+        worker.start()
+        wait_for(ended)
+    finally:
+        worker.stop()
+    if worker.error is None:
+        return True
+    _process.has_failed = True
+    reason = (str(worker.error).splitlines() or [type(worker.error).__name__])[0]
+    logger.error("work on the GPU cannot be recorded (%s); tracking is slower", reason)
+    return False
 
 
-def record_cuda_graph(call: Callable[[], Tensors]) -> tuple[Tensors, Callable[[], None]]:
-    """Record a call as a CUDA graph; other threads may use the GPU meanwhile."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        outputs = call()
-    return outputs, graph.replay
+def _take(steps: Sequence[Callable[[], None]]) -> None:
+    with _process.lock, torch.inference_mode():
+        for step in steps:
+            step()
 
 
-def is_close(found: Tensor, known: Tensor, tolerance: float = TOLERANCE) -> bool:
+def is_close(found: Tensor, known: Tensor, tolerance: float) -> bool:
     """Tell whether results differ by no more than a share of the largest known number."""
     limit = tolerance * known.abs().max()
     return bool(((found - known).abs() <= limit).all())

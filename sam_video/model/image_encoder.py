@@ -56,7 +56,8 @@ class ImageEncoder:
         """
         normalised = pixels.permute(0, 3, 1, 2).float().mul_(self._scale).sub_(self._shift)
         is_bf16 = self._dtype is torch.bfloat16
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=is_bf16):
+        device = pixels.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=is_bf16, cache_enabled=False):
             maps = self._trunk(normalised)
         stride4, stride8, stride16, stride32 = (
             project(one, weights)

@@ -12,6 +12,14 @@ from torch import Tensor
 from sam_video.types import BoolMask, ConfidenceMap, ObjectPrompt, RGBImage
 
 
+class Ready(Protocol):
+    """Tells when tensors are computed."""
+
+    def wait(self, results: Sequence[Tensor]) -> None:
+        """Let later work of the current stream of a GPU wait for the tensors."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFeatures:
     """The image encoder's output for one frame, shared by all objects."""
@@ -20,6 +28,13 @@ class ImageFeatures:
     """`(1, C, h, w)` at stride 16."""
     high_res: tuple[Tensor, Tensor]
     """`(1, C/8, 4h, 4w)` at stride 4 and `(1, C/4, 2h, 2w)` at stride 8, for the mask decoder."""
+    ready: Ready | None = None
+    """What to wait for before reading them, where another stream of a GPU computes them."""
+
+    def wait(self) -> None:
+        """Let later work of the current stream wait until the features are there."""
+        if self.ready is not None:
+            self.ready.wait((self.features, *self.high_res))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +73,31 @@ class Prediction:
             self.object_score_logits[chosen],
             self.predicted_ious[chosen],
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """What the caller gets of N objects on one frame."""
+
+    masks: BoolMask
+    """`(N, H, W)` bool at the frame's size."""
+    scores: list[float]
+    """Probabilities that the objects are visible, `N`."""
+    ious: list[float]
+    """Predicted IoUs of the masks, `N`."""
+    confidences: ConfidenceMap | None = None
+    """Probabilities of the objects `(N, H, W)` uint8, 0 to 255 for 0 to 1, if asked for.
+
+    A pixel of the mask has 128 or more, any other less.
+    """
+
+
+class PendingResults(Protocol):
+    """Results that may still be on their way."""
+
+    def result(self) -> Results:
+        """Wait for the results and return them."""
+        ...
 
 
 class Model(Protocol):
@@ -160,13 +200,12 @@ class Model(Protocol):
         """
         ...
 
-    def masks_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> BoolMask:
-        """Return the masks at the frame's size, `(N, H, W)` bool."""
+    def results_of(
+        self, prediction: Prediction, frame_hw: tuple[int, int], *, with_confidences: bool = False
+    ) -> PendingResults:
+        """Return the results of a prediction at the frame's size, with confidences or without."""
         ...
 
-    def confidences_of(self, prediction: Prediction, frame_hw: tuple[int, int]) -> ConfidenceMap:
-        """Return the probabilities of the objects at the frame's size, `(N, H, W)` uint8.
-
-        0 to 255 stands for 0 to 1; a pixel of the mask has 128 or more, any other less.
-        """
+    def free_recordings(self) -> bool:
+        """Free the memory of what only saves time; return whether there was any."""
         ...

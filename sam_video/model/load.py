@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from sam2.modeling.sam2_base import SAM2Base
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sam_video.checkpoints.catalogue import CHECKPOINTS, resolve_checkpoint
@@ -112,7 +112,7 @@ class _LeftOutWeights(TorchFunctionMode):
         return function(*args, **options)
 
 
-def load_weights(network: SAM2Base, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path) -> None:
     """Put the weights of a published `.pt` file or of a `.safetensors` file into `network`.
 
     They stay in the file, which is mapped into memory: it must not be changed in place meanwhile,

@@ -14,6 +14,7 @@ rounding of sums in another order:
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from sam_video.model.attention import attend_one, room_for_scores, to_tokens
 from sam_video.model.attention_layers import AttentionLayer, LayerStack
-from sam_video.model.cuda_graphs import GraphCached, recorder_for
+from sam_video.model.batch_attention import BatchAttention, KeyShape
 from sam_video.model.interface import MemoryBatch
 
 SMALL_KEYS = 1 << 18
@@ -42,8 +43,8 @@ a GPU of 48 GB, in GB, with 1000 objects of one prompted frame each:
 | 1000 x 16 object pointers, and the logits of 1000 prompted masks | 0.3 |
 | Rotated keys of some 2700 of the 7000 mask memories | 22.6 |
 | Weights, in float32 and in bfloat16 | 1.4 |
-| One call with 16 objects, and 4 recorded calls of each function | 11.5 |
-| Free | 8.8 |
+| One call with 16 objects that is not recorded, and all recorded ones | 4.4 |
+| Free | 15.9 |
 """
 
 
@@ -82,10 +83,18 @@ class MemoryAttention:
         dtype: Of the matrix products.
         key_bytes: Of memory that the rotated keys of all mask memories may take; by default
             `KEYS_SHARE` of what a GPU has free, and on a CPU as `SMALL_KEYS` says.
+        attends_in_batches: Attend for several objects at a time, as a GPU does, and not for one
+            after the other.
     """
 
     def __init__(
-        self, network: Any, *, side: int, dtype: torch.dtype, key_bytes: int | None = None
+        self,
+        network: Any,
+        *,
+        side: int,
+        dtype: torch.dtype,
+        key_bytes: int | None = None,
+        attends_in_batches: bool = False,
     ) -> None:
         module = network.memory_attention
         device = network.device
@@ -103,11 +112,19 @@ class MemoryAttention:
         ]
         stack = LayerStack(module, self._layers, self._positions, self._width, dtype)
         self._inform = stack.inform
-        self._inform_batch = GraphCached(stack.inform_batch, recorder_for(device))
+        self.in_batches = BatchAttention(stack.inform_batch, self._key_shape(network))
+        self._attends_in_batches = attends_in_batches
         self._living_keys = LivingKeys(self._most_keys(device, key_bytes))
+        self._time_keys = torch.empty(0)
+        """Rotated keys of each temporal slot, `(7, L, h w, C)`, to be added to those of maps."""
         if self._living_keys.limit:
-            for layer in self._layers:
-                layer.tabulate_times()
+            self._time_keys = torch.stack([layer.time_keys() for layer in self._layers], dim=1)
+
+    def _key_shape(self, network: Any) -> KeyShape:
+        area, channels = self._positions.shape[1:]
+        pointers = network.max_obj_ptrs_in_encoder * (channels // self._width)
+        bank = network.num_maskmem * area + pointers
+        return KeyShape(len(self._layers), channels, self._width, bank, self._dtype)
 
     def _most_keys(self, device: torch.device, key_bytes: int | None) -> int:
         """Return the number of mask memories that may hold rotated keys."""
@@ -156,14 +173,12 @@ class MemoryAttention:
             span: Frames over which distances of pointers are counted.
         """
         pointers, positions = self._pointer_tokens(memory, span)
-        values = self._values(memory, pointers)
         pointer_keys = [layer.pointer_keys(pointers + positions) for layer in self._layers]
-        if features.is_cuda:
-            keys = [
-                self._batch_keys(number, memory, own) for number, own in enumerate(pointer_keys)
-            ]
-            (informed,) = self._inform_batch(features, values, *keys)
-            return informed
+        if self._attends_in_batches:
+            num_keys = len(memory.maps[0]) * self._positions.shape[1] + pointers.shape[1]
+            write = partial(self._write, memory, (pointers, pointer_keys))
+            return self.in_batches(features, len(memory.maps), num_keys, write)
+        values = self._values(memory, pointers)
 
         def average(number: int, queries: Tensor) -> Tensor:
             """Attend object by object, so that scores stay in the caches."""
@@ -185,29 +200,71 @@ class MemoryAttention:
         ]
         return torch.stack(rows)
 
-    def _batch_keys(self, number: int, memory: MemoryBatch, pointer_keys: Tensor) -> Tensor:
-        """Return the keys of N objects for one layer, `(N, K, C)`."""
-        rows = zip(memory.maps, memory.slots, pointer_keys, strict=True)
-        return torch.stack([self._keys(number, maps, slots, own) for maps, slots, own in rows])
+    def _write(
+        self,
+        memory: MemoryBatch,
+        pointers: tuple[Tensor, Sequence[Tensor]],
+        rows: slice,
+        keys: Tensor,
+        values: Tensor,
+    ) -> None:
+        """Write the keys of some objects, `(L, n, K, C)`, and their values `(n, K, 64)`.
+
+        Args:
+            memory: What N objects remember.
+            pointers: Tokens of their pointers `(N, P, 64)` and, by layer, the keys `(N, P, C)`.
+            rows: Which objects.
+            keys: The first of K places are written.
+            values: As the keys.
+        """
+        area = self._positions.shape[1]
+        all_slots = memory.slots[rows]
+        for row, maps in enumerate(memory.maps[rows]):
+            for place, (one, slot) in enumerate(zip(maps, all_slots[row], strict=True)):
+                pixels = slice(place * area, (place + 1) * area)
+                values[row, pixels] = self._memory_tokens(one)
+                self._write_layers(one, slot, keys[:, row, pixels])
+        tokens, pointer_keys = pointers
+        first = len(memory.maps[0]) * area
+        last = first + tokens.shape[1]
+        values[:, first:last] = tokens[rows]
+        for layer_keys, own in zip(keys, pointer_keys, strict=True):
+            layer_keys[:, first:last] = own[rows]
+
+    def _write_layers(self, one: Tensor, slot: int, out: Tensor) -> None:
+        """Write one mask memory's keys for all layers, `(L, h w, C)`, by one kernel if possible."""
+        if self._holds_keys(one):
+            torch.add(self._kept_keys(one), self._time_keys[slot], out=out)
+            return
+        for number, layer_out in enumerate(out):
+            self._write_keys(number, one, slot, layer_out)
 
     def _keys(
         self, number: int, maps: Sequence[Tensor], slots: Sequence[int], pointer_keys: Tensor
     ) -> Tensor:
         """Return one object's keys for one layer, `(K, C)`."""
-        layer, (area, channels) = self._layers[number], self._positions.shape[1:]
+        area, channels = self._positions.shape[1:]
         keys = pointer_keys.new_empty(len(maps) * area + len(pointer_keys), channels)
         keys[len(maps) * area :] = pointer_keys
-        first = area * (self._width + number * channels)
         for place, (one, slot) in enumerate(zip(maps, slots, strict=True)):
-            out = keys[place * area : (place + 1) * area]
-            if self._holds_keys(one):
-                kept = one[first : first + area * channels].view(area, channels)
-                torch.add(kept, layer.time_keys[slot], out=out)
-            elif self._living_keys.limit:
-                torch.add(layer.map_keys(self._memory_tokens(one)), layer.time_keys[slot], out=out)
-            else:
-                out.copy_(layer.map_keys(self._memory_tokens(one), slot))
+            self._write_keys(number, one, slot, keys[place * area : (place + 1) * area])
         return keys
+
+    def _write_keys(self, number: int, one: Tensor, slot: int, out: Tensor) -> None:
+        """Write one mask memory's keys for one layer, `(h w, C)`."""
+        layer = self._layers[number]
+        if self._holds_keys(one):
+            torch.add(self._kept_keys(one)[number], self._time_keys[slot, number], out=out)
+        elif self._living_keys.limit:
+            computed = layer.map_keys(self._memory_tokens(one))
+            torch.add(computed, self._time_keys[slot, number], out=out)
+        else:
+            out.copy_(layer.map_keys(self._memory_tokens(one), slot))
+
+    def _kept_keys(self, one: Tensor) -> Tensor:
+        """Return the keys that a mask memory holds, `(L, h w, C)`."""
+        area, channels = self._positions.shape[1:]
+        return one[area * self._width :].view(-1, area, channels)
 
     def _holds_keys(self, one: Tensor) -> bool:
         return one.numel() > self._positions.shape[1] * self._width

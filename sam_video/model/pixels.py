@@ -1,4 +1,6 @@
-"""Resize frames to the network's input and masks back to the frame; pack masks as bits."""
+"""Resize frames to the network's input and masks to the frame; turn masks into bits and levels."""
+
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +34,27 @@ def resize_masks(masks: Tensor, size: int, *, antialias: bool = False) -> Tensor
     )
 
 
+def confidence_levels(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return probabilities as 0 to 255, uint8: 128 and more inside the masks, less outside."""
+    levels = (logits.sigmoid() * 255 - 0.5).ceil().to(torch.uint8)
+    # The sigmoid of a logit close to 0 is 0.5, whether the pixel is in the mask or not.
+    return torch.where(masks, levels.clamp(min=128), levels.clamp(max=127))
+
+
 def pack_masks(masks: Tensor) -> Tensor:
     """Pack `(..., W)` bool into `(..., ceil(W / 8))` uint8, the first pixel in the highest bit.
 
     Packed masks are an eighth of the bytes to copy from a GPU.
     """
     padded = pad(masks, (0, -masks.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    bits = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=masks.device)
-    packed: Tensor = (padded * bits).sum(dim=-1, dtype=torch.uint8)
+    packed: Tensor = (padded * _bits(masks.device)).sum(dim=-1, dtype=torch.uint8)
     return packed
+
+
+@cache
+def _bits(device: torch.device) -> Tensor:
+    """Return the weights of eight pixels; making them anew would wait for the GPU every time."""
+    return torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=device)
 
 
 def unpack_masks(packed: npt.NDArray[np.uint8], width: int) -> BoolMask:

@@ -75,7 +75,7 @@ class SamHeads:
         )
 
     def predict_without_prompt(
-        self, informed: Tensor, stride4: Tensor, stride8: Tensor
+        self, stride4: Tensor, stride8: Tensor, informed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the fields of `Prediction` for objects that memories alone inform about."""
         image = ImageFeatures(informed, (stride4, stride8))
@@ -119,4 +119,6 @@ class SamHeads:
 
     def _precision(self) -> AbstractContextManager[None]:
         is_bf16 = self._dtype is torch.bfloat16
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=is_bf16)
+        return torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=is_bf16, cache_enabled=False
+        )

@@ -22,7 +22,7 @@ MAX_NAME_LENGTH = 1_000
 _Named = tuple[str, StatedPrompt]
 
 BACKGROUND = "background"
-"""The name of unnamed negative clicks where only words say what there is."""
+"""The name of unnamed negative clicks where words alone say what there is."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,10 @@ def with_names(prompts: Sequence[StatedPrompt], concepts: Sequence[str] = ()) ->
     nearest positive prompt. A name with negative clicks only is not an object: its clicks are
     background for every object whose first positive prompt is on their frame or an earlier one.
 
-    Words find more objects, which are not known yet. So, with concepts, a name with negative clicks
-    only also keeps them; and if it is that of a concept or of an instance, such as `person` or
-    `person_1`, they are not background for other objects.
+    Words find more objects, which are not known yet. Negative clicks alone that are named like one
+    of their instances, such as `person_1`, correct it. Those that are named like a concept, such as
+    `person`, exclude its instances under them, and are not background for other objects. All other
+    background clicks exclude the instances of all concepts under them too.
 
     Args:
         prompts: Fitted to the video.
@@ -160,31 +161,31 @@ def _with_background(
 ) -> Iterator[_Named]:
     """Assign each background click to all objects that are present on its frame.
 
-    With concepts, keep it under its own name too, for what words find.
+    A click for what words find goes to its instance, its concept, or all concepts.
     """
     by_start = sorted(first_positive_frame, key=first_positive_frame.__getitem__)
     starts = [first_positive_frame[name] for name in by_start]
     num_given, most = 0, CORRECTIONS_PER_PROMPT * MAX_PROMPTS.value
     unused: list[StatedPrompt] = []
+    sought = [concept for concept in concepts if concept not in first_positive_frame]
     for name, prompt in named:
         if name in first_positive_frame:
             yield name, prompt
             continue
-        if concepts:
-            yield name, prompt
         if name in concepts or concept_of(name, concepts):
+            yield name, prompt
             continue
-        present = by_start[: bisect_right(starts, prompt.frame_index)]
+        present = sought + by_start[: bisect_right(starts, prompt.frame_index)]
         num_given += len(present)
         if num_given > most:
             field = "click_object_ids" if prompt.place.startswith("click") else "prompts"
             raise PromptError(
-                f"{field} has background clicks for {len(by_start)} objects;"
+                f"{field} has background clicks for {len(sought + by_start)} objects;"
                 f" expected at most {most} corrections by them, for {MAX_PROMPTS} prompts"
             )
-        if not present and not concepts:
+        if not present:
             unused.append(prompt)
-        yield from ((object_id, prompt) for object_id in present)
+        yield from ((target, prompt) for target in present)
     if unused:
         logger.warning(
             "ignoring %d background clicks on frames where no object is yet, the first being"

@@ -143,10 +143,10 @@ def _refined(item: Instance, prompts: Sequence[ObjectPrompt]) -> list[ObjectProm
 
     On the frame where it was found, clicks refine the box around it; a box or a mask replaces it.
     """
-    by_frame = {item.prompt.frame_index: item.prompt}
+    by_frame = {item.frame_index: item.prompt}
     for prompt in prompts:
         box = prompt.box
-        if prompt.frame_index == item.prompt.frame_index and prompt.mask is None:
+        if prompt.frame_index == item.frame_index and prompt.mask is None:
             box = box or item.box
         by_frame[prompt.frame_index] = replace(prompt, object_id=item.key, box=box)
     return [by_frame[index] for index in sorted(by_frame)]
@@ -157,7 +157,7 @@ def _named(query: TextQuery, instances: Sequence[Instance]) -> dict[str, Instanc
     order = sorted(
         instances,
         key=lambda item: (
-            item.prompt.frame_index,
+            item.frame_index,
             query.concepts.index(item.concept),
             item.box.x0 + item.box.x1,
             item.box.y0 + item.box.y1,

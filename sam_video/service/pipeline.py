@@ -1,10 +1,9 @@
 """Compose reading, tracking and selection into one pass from a video and prompts to masks."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
-from sam_video.cleaning import MaskCleaning
 from sam_video.detection.query import TextQuery
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
@@ -14,6 +13,7 @@ from sam_video.prompts import fit_prompts
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import TimedSource
 from sam_video.service.text_frames import TextFrames
+from sam_video.service.words import query_of
 from sam_video.tracking.tracker import Tracker
 from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
 from sam_video.video.read_ahead import ReadAhead
@@ -25,15 +25,15 @@ MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
 
 def segment_video(
     video: Path | str | FrameSource,
-    prompts: Sequence[ObjectPrompt],
+    prompts: Sequence[ObjectPrompt] = (),
     *,
     model: str | Model = "large",
     track_backward: bool = True,
     start_frame: int = -1,
     end_frame: int = -1,
     frame_interval: int = 1,
-    text: TextQuery | None = None,
-    cleaning: MaskCleaning | None = None,
+    text: str | TextQuery | None = None,
+    text_model: str = "auto",
 ) -> Generator[MaskFrame, None, None]:
     """Yield every frame of a video with the masks of the objects that are prompted or found.
 
@@ -47,17 +47,23 @@ def segment_video(
         start_frame: First frame to process; -1 is the start.
         end_frame: Last frame to process, inclusive; -1 is the end.
         frame_interval: Process only every Nth frame and the prompted frames.
-        text: What to find by words; there may be no prompts then. Negative clicks named like a
-            concept exclude its instances under them.
-        cleaning: What is cleaned in the masks that are yielded.
+        text: What to find by words, such as `dog, red car`; there may be no prompts then. Negative
+            clicks named like a concept exclude its instances under them.
+        text_model: The detector for a `text` that is no query; `auto` is pocket's own with the
+            model `pocket`, else `owlv2_large` on a GPU and `owlv2_base` on a CPU.
 
     Raises:
-        RequestError: The video ends before `start_frame`, or there is too much to process.
-        PromptError: A prompt cannot be used with this video, or there are too many objects.
+        RequestError: The video ends before `start_frame`, there is too much to process, or the
+            detector needs a package that is missing.
+        PromptError: A prompt cannot be used with this video, there are too many objects, or the
+            detector cannot look for a word.
         VideoError: The video cannot be read.
-        CheckpointError: The checkpoint cannot be loaded.
+        CheckpointError: The checkpoint or the detector cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
+    if isinstance(text, str):
+        name = model if isinstance(model, str) else ""
+        text = query_of(text, text_model=text_model, model=name)
     with _opened(video) as source:
         fitted = fit_prompts(prompts, source, text.may_find if text else None)
         selection = select_frames(
@@ -68,14 +74,7 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(
-            loaded,
-            selection,
-            fitted,
-            track_backward=track_backward,
-            text=text,
-            cleaning=cleaning,
-        )
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=text)
 
 
 def mask_frames(
@@ -88,7 +87,6 @@ def mask_frames(
     with_candidates: bool = False,
     wait_timer: Timer = nullcontext,
     text: TextQuery | None = None,
-    cleaning: MaskCleaning | None = None,
 ) -> Generator[MaskFrame, None, None]:
     """Yield the selected frames with their masks and their indices in the source.
 
@@ -103,7 +101,6 @@ def mask_frames(
         with_candidates: Also set `ObjectMask.candidates`.
         wait_timer: Entered around every wait for a frame.
         text: What to find by words.
-        cleaning: What is cleaned in the masks that are yielded.
 
     Raises:
         DeviceError: The GPU fails, or has too little memory.
@@ -112,31 +109,22 @@ def mask_frames(
     with (
         device_errors(),
         ReadAhead(selection, queue_size(selection.info)) as ahead,
-        ExitStack() as stack,
     ):
         source = TimedSource(ahead, wait_timer)
         numbered = selection.renumbered(prompts)
+        options = {
+            "track_backward": track_backward,
+            "with_confidences": with_confidences,
+            "with_candidates": with_candidates,
+        }
         if text is None:
-            tracker = stack.enter_context(
-                Tracker(model, source, numbered, with_confidences=with_confidences)
-            )
-            frames = _track(tracker, selection, track_backward=track_backward)
-            if with_candidates:
-                frames = map(tracker.with_candidates, frames)
+            frames = _prompted(model, source, numbered, selection, **options)
         else:
-            found = TextFrames(
-                model,
-                source,
-                numbered,
-                text,
-                track_backward=track_backward,
-                with_confidences=with_confidences,
-                with_candidates=with_candidates,
-                count_backward=selection.count_backward,
-            )
-            frames = stack.enter_context(closing(found.frames()))
-        for masks in map(selection.original, frames):
-            yield cleaning.apply(masks) if cleaning else masks
+            count = selection.count_backward
+            found = TextFrames(model, source, numbered, text, count_backward=count, **options)
+            frames = found.frames()
+        with closing(frames):
+            yield from map(selection.original, frames)
 
 
 def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
@@ -154,18 +142,26 @@ def _opened(video: Path | str | FrameSource) -> Iterator[FrameSource]:
         yield video
 
 
-def _track(
-    tracker: Tracker, selection: FrameSelection, *, track_backward: bool
-) -> Iterator[MaskFrame]:
+def _prompted(
+    model: Model,
+    source: FrameSource,
+    prompts: Sequence[ObjectPrompt],
+    selection: FrameSelection,
+    *,
+    track_backward: bool,
+    with_confidences: bool,
+    with_candidates: bool,
+) -> Generator[MaskFrame, None, None]:
     """Run the tracker's passes in order and show their progress."""
-    tracker.condition()
-    passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
-    num_frames = selection.info.num_frames
-    total = None if num_frames is None else num_frames + passed
-    with frame_progress(total) as progress:
-        if track_backward:
-            for _ in tracker.backward():
+    with Tracker(model, source, prompts, with_confidences=with_confidences) as tracker:
+        tracker.condition()
+        passed = selection.count_backward(tracker.num_backward_frames) if track_backward else 0
+        num_frames = selection.info.num_frames
+        total = None if num_frames is None else num_frames + passed
+        with frame_progress(total) as progress:
+            if track_backward:
+                for _ in tracker.backward():
+                    progress.update()
+            for masks in tracker.forward():
+                yield tracker.with_candidates(masks) if with_candidates else masks
                 progress.update()
-        for masks in tracker.forward():
-            yield masks
-            progress.update()

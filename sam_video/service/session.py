@@ -14,16 +14,18 @@ import torch
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
 from sam_video.cleaning import MaskCleaning
+from sam_video.detection.query import TextQuery
 from sam_video.errors import DeviceError, RequestError
 from sam_video.model.device import device_errors
 from sam_video.model.interface import Model
 from sam_video.model.load import load_model
 from sam_video.model.sam2 import SegmentationModel
-from sam_video.prompts import build_prompts
+from sam_video.prompts import build_concepts, build_prompts
 from sam_video.request import Request
 from sam_video.service.file_reader import FileReader
 from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.service.pipeline import mask_frames, queue_size
+from sam_video.service.words import DetectorKeeper
 from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt
 from sam_video.video.selection import FrameSelection, select_frames
 from sam_video.writers import (
@@ -33,6 +35,9 @@ from sam_video.writers import (
     file_patterns,
     primary_sink,
 )
+
+USUAL_NUM_FOUND = 10
+"""Objects that words are taken to find, for the memory of frames that wait."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ class Session:
         self._names_files = names_files
         self._name: str | None = None
         self._model: SegmentationModel | None = None
+        self._detectors = DetectorKeeper()
         self.metrics = Metrics()
         """The figures of the last request."""
         self.is_busy = False
@@ -123,22 +129,25 @@ class Session:
                 source = TimedSource(reader.open_video(request.input_video, name), decoding)
             if request.multimask_output and not source.info.is_still:
                 raise RequestError("multimask_output is true for a video; expected a still image")
-            prompts = build_prompts(request, source, reader.read_masks)
+            concepts = build_concepts(request)
+            sought = concepts.wanted if concepts else ()
+            prompts = build_prompts(request, source, reader.read_masks, sought)
             metrics.objects = len({prompt.object_id for prompt in prompts})
-            selection = _selection(request, source, prompts)
+            selection = _selection(request, source, prompts, has_words=bool(sought))
+            query = self._detectors.query(request, concepts, selection.info) if concepts else None
             output.open(file_patterns(request))
             primary = primary_sink(request, source.info, prompts, output.private)
             read_sound = partial(reader.read_sound, request.input_video, name=name)
             extra = list(extra_sinks(request, source.info, prompts, output.private, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
-                queue_size(source.info, 3 + metrics.objects * (1 + request.output_confidences)),
+                _num_waiting(request, source, metrics.objects, has_words=bool(sought)),
                 publish=output.publish,
                 timer=partial(metrics.count_as, "encoding"),
             )
             found = (
-                self._mask_frames(self._load(request.model), selection, request, prompts)
-                if prompts
+                self._mask_frames(self._load(request.model), selection, request, prompts, query)
+                if prompts or query
                 else _first_frame(selection)
             )
             with (
@@ -147,11 +156,14 @@ class Session:
             ):
                 stack.push(writer)  # before entering it, since a cancellation may come in between
                 writer.__enter__()
+                names: set[str] = set()
                 for masks in frames:
                     metrics.frames += 1
+                    names |= {item.object_id for item in masks.objects}
                     is_drawn = selection.is_nth(masks.frame.index, request.output_frame_interval)
                     yield from writer.write(masks, [primary, *extra] if is_drawn else extra)
                 yield from writer.finish()
+            metrics.objects = len(names) if query else metrics.objects
         metrics.peak_memory_mb, metrics.peak_gpu_memory_mb = peak.megabytes(), peak.gpu_megabytes()
         logger.info("%s", metrics)
 
@@ -167,8 +179,12 @@ class Session:
         selection: FrameSelection,
         request: Request,
         prompts: Sequence[ObjectPrompt],
+        query: TextQuery | None,
     ) -> Generator[MaskFrame, None, None]:
-        """Yield the frames of a request; those of a preview have only the prompted objects."""
+        """Yield the frames of a request; those of a preview have only what is prompted there.
+
+        The first of them also has what the words find on it.
+        """
         frames = mask_frames(
             model,
             selection,
@@ -177,18 +193,29 @@ class Session:
             with_confidences=request.output_confidences,
             with_candidates=request.multimask_output,
             wait_timer=partial(self.metrics.pause, "tracking"),
-            cleaning=MaskCleaning.from_text(request.mask_cleaning),
+            text=query,
         )
+        cleaning = MaskCleaning.from_text(request.mask_cleaning)
         with closing(timed(frames, partial(self.metrics.count_as, "tracking"))) as found:
-            for masks in found:
-                yield _prompted_alone(masks, prompts) if request.preview else masks
+            for number, masks in enumerate(map(cleaning.apply, found)):
+                if request.preview and (number or not query):
+                    yield _prompted_alone(masks, prompts)
+                else:
+                    yield masks
 
 
 def _selection(
-    request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt]
+    request: Request, source: FrameSource, prompts: Sequence[ObjectPrompt], *, has_words: bool
 ) -> FrameSelection:
-    """Select the frames of a request; a preview with prompts has only the prompted frames."""
+    """Select the frames of a request.
+
+    A preview with prompts has only the prompted frames; one with words, also the first frame.
+    """
     prompted = {prompt.frame_index for prompt in prompts}
+    if request.preview and has_words:
+        first = max(0, request.start_frame)
+        select_frames(source, (), start_frame=first)  # which checks that there is such a frame
+        return FrameSelection(source, range(first, first + 1), prompted)
     if request.preview and prompts:
         return FrameSelection(source, range(0), prompted)
     return select_frames(
@@ -198,6 +225,15 @@ def _selection(
         end_frame=request.end_frame,
         frame_interval=request.frame_interval,
     )
+
+
+def _num_waiting(
+    request: Request, source: FrameSource, num_prompted: int, *, has_words: bool
+) -> int:
+    """Return how many frames may wait to be written, by the bytes of their masks."""
+    num_found = request.max_objects or USUAL_NUM_FOUND
+    num_objects = num_prompted + has_words * num_found
+    return queue_size(source.info, 3 + num_objects * (1 + request.output_confidences))
 
 
 def _first_frame(selection: FrameSelection) -> Generator[MaskFrame, None, None]:

@@ -65,8 +65,9 @@ class TextFrames:
 
     def _prompted(self) -> Iterator[MaskFrame]:
         """Look for the words on the first frame; then all prompts are known, and are tracked."""
-        for _ in self._search():
-            pass
+        with self._tracker(self._prompts.own) as tracker:
+            for _ in self._search(tracker):
+                pass
         cast = Cast(self._association, self._query, self._prompts)
         with self._tracker([*self._prompts.own, *cast.prompts()]) as tracker:
             tracker.condition()
@@ -81,11 +82,11 @@ class TextFrames:
     def _searched(self) -> Iterator[MaskFrame]:
         """Look for the words all along the video; yield its frames once that is done."""
         with ExitStack() as stack:
-            own = self._tracker(self._prompts.own)
-            num_passes = 3 if self._track_backward else 2
-            progress = stack.enter_context(frame_progress(self._num_steps(own, num_passes)))
-            for _ in self._search():
-                progress.update()
+            with self._tracker(self._prompts.own) as tracker:
+                num_steps = self._num_steps(tracker, num_passes=2 + self._track_backward)
+                progress = stack.enter_context(frame_progress(num_steps))
+                for _ in self._search(tracker):
+                    progress.update()
             late = [item.prompt for item in self._association.believed() if not item.is_first]
             before = stack.enter_context(self._tracker(late))
             for num_passed in self._pass_late(before):
@@ -118,17 +119,19 @@ class TextFrames:
     def _backward(self, tracker: Tracker) -> Iterator[int]:
         return tracker.backward() if self._track_backward else iter(())
 
-    def _search(self) -> Iterator[int]:
+    def _search(self, tracker: Tracker) -> Iterator[int]:
         """Track while the detector looks, as long as it does; spool the masks."""
-        with self._rounds as rounds, self._tracker(self._prompts.own) as tracker:
-            tracker.condition()
-            yield from self._backward(tracker)
-            with LivePass(tracker, self._model, self._source, rounds) as live:
-                for masks in live.frames():
-                    self._spool.append(masks.frame.index, masks.objects)
-                    yield masks.frame.index
-                    if rounds.is_over:
-                        return
+        tracker.condition()
+        yield from self._backward(tracker)
+        with (
+            self._rounds as rounds,
+            LivePass(tracker, self._model, self._source, rounds) as live,
+        ):
+            for masks in live.frames():
+                self._spool.append(masks.frame.index, masks.objects)
+                yield masks.frame.index
+                if rounds.is_over:
+                    return
 
     def _pass_late(self, before: Tracker) -> Iterator[int]:
         """Track late instances backward; yield how many frames of the progress that makes."""

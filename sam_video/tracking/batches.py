@@ -29,11 +29,14 @@ class Batches:
     Args:
         size: The most items in a batch.
         items: What they are, in the plural.
+        free: Frees memory that only saves time, and tells whether there was any. It is tried before
+            the size is halved.
     """
 
-    def __init__(self, size: int, items: str) -> None:
+    def __init__(self, size: int, items: str, free: Callable[[], bool] = lambda: False) -> None:
         self.size = size
         self._items = items
+        self._free = free
 
     def compute(self, items: list[T], step: Callable[[list[T]], R]) -> Iterator[tuple[list[T], R]]:
         """Yield the items batch by batch, each batch with the result of `step`.
@@ -48,14 +51,20 @@ class Batches:
         start = 0
         while start < len(items):
             batch = items[start : start + self.size]
-            if len(batch) == 1:
-                yield batch, step(batch)
-                start += 1
-            elif results := result_where_memory_suffices(partial(step, batch)):
+            if results := result_where_memory_suffices(partial(step, batch)):
                 yield batch, results.pop()
-                start += len(batch)
+            elif self._free():
+                logger.warning(
+                    "the GPU's memory does not suffice for recorded work; it is freed, and tracking"
+                    " is slower"
+                )
+                continue
+            elif len(batch) == 1:
+                yield batch, step(batch)
             else:
                 self._halve(len(batch))
+                continue
+            start += len(batch)
 
     def _halve(self, size: int) -> None:
         torch.cuda.empty_cache()  # of what the failed computation held

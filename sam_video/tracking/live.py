@@ -12,12 +12,12 @@ from sam_video.tracking.batches import Batches
 from sam_video.tracking.discovery import Discovery
 from sam_video.tracking.memory import MemoryBank
 from sam_video.tracking.objects import TrackedObject
-from sam_video.tracking.tracker import MAX_AHEAD, MAX_BATCH, Tracker
+from sam_video.tracking.tracker import MAX_AHEAD, MAX_BATCH, PendingMasks, Tracker
 from sam_video.types import BoolMask, Box, Frame, FrameSource, MaskFrame, ObjectMask, ObjectPrompt
 from sam_video.workers.ahead import ahead
 from sam_video.workers.threads import Future, OrderedThreads
 
-_Begun = tuple[Frame, ImageFeatures | None, list[Future[list[ObjectMask]]]]
+_Begun = tuple[Frame, ImageFeatures | None, list[Future[list[PendingMasks]]]]
 """A frame, its features once they are computed, and the calls that track the objects on it."""
 
 
@@ -98,7 +98,7 @@ class LivePass:
         while group := list(islice(iterator, self._model.num_images)):
             yield from zip(group, self._tracker.encode(group), strict=True)
 
-    def _begin(self, frame: Frame, image: ImageFeatures | None) -> list[Future[list[ObjectMask]]]:
+    def _begin(self, frame: Frame, image: ImageFeatures | None) -> list[Future[list[PendingMasks]]]:
         """Have the objects tracked on a frame."""
         busy = [(number, list(shard)) for number, shard in enumerate(self._shards) if shard]
         num_threads = len(busy) + self._model.encodes_ahead
@@ -113,19 +113,19 @@ class LivePass:
         frame: Frame,
         image: ImageFeatures | None,
         shard: list[TrackedObject],
-    ) -> list[ObjectMask]:
+    ) -> list[PendingMasks]:
         self._model.share_cores(num_threads)  # more come to work as objects come
         return self._tracker.advance(frame, image, shard)
 
     def _finished(
-        self, frame: Frame, _: ImageFeatures | None, calls: list[Future[list[ObjectMask]]]
+        self, frame: Frame, _: ImageFeatures | None, calls: list[Future[list[PendingMasks]]]
     ) -> MaskFrame:
-        tracked = [mask for call in calls for mask in call.result()]
+        tracked = [mask for call in calls for some in call.result() for mask in some()]
         masks = [*self._tracker.masks_before(frame.index), *tracked]
         return MaskFrame(frame, tuple(sorted(masks, key=lambda mask: mask.object_index)))
 
     def _changed(
-        self, frame: Frame, image: ImageFeatures | None, calls: list[Future[list[ObjectMask]]]
+        self, frame: Frame, image: ImageFeatures | None, calls: list[Future[list[PendingMasks]]]
     ) -> MaskFrame:
         """Return the masks of a frame after objects have come and gone."""
         masks = self._finished(frame, image, calls)
@@ -142,7 +142,7 @@ class LivePass:
 
         def segment(batch: list[ObjectPrompt]) -> BoolMask:
             prediction = self._tracker.segment_prompts(lent.image, batch)
-            return self._model.masks_of(prediction, self._hw)
+            return self._model.results_of(prediction, self._hw).result().masks
 
         return [mask for _, masks in self._batches.compute(prompts, segment) for mask in masks]
 
@@ -160,7 +160,8 @@ class LivePass:
         self._tracker.condition_on(time, lent.image, list(prompts))
         for tracked in added:
             self._put(tracked)
-        return self._tracker.advance(lent.frame, lent.image, added)
+        pending = self._tracker.advance(lent.frame, lent.image, added)
+        return [mask for some in pending for mask in some()]
 
     def _remove(self, names: Sequence[str]) -> None:
         """Track objects no further."""

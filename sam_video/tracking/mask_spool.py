@@ -36,7 +36,8 @@ class MaskSpool:
 
     def read(self, frame_index: int) -> tuple[ObjectMask, ...]:
         """Return the masks of a frame as they were appended; empty if they never were."""
-        return tuple(_from_bytes(data) for _, data in self._spool.rows(frame_index))
+        rows = list(self._spool.rows(frame_index))  # none is left half-read by a cancellation
+        return tuple(_from_bytes(data) for _, data in rows)
 
 
 def _to_bytes(item: ObjectMask) -> bytes:

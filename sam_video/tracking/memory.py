@@ -124,8 +124,11 @@ def stack(recollections: Iterable[Recollection]) -> MemoryBatch:
     items = tuple(recollections)
     maps = tuple(tuple(_map(memory) for _, memory in item.maps) for item in items)
     slots = tuple(tuple(slot for slot, _ in item.maps) for item in items)
-    distances = torch.tensor([[float(distance) for distance, _ in item.pointers] for item in items])
     device = maps[0][0].device
+    distances = torch.tensor(
+        [[float(distance) for distance, _ in item.pointers] for item in items],
+        pin_memory=device.type == "cuda",  # the copy from there waits for nothing
+    )
     if not items[0].pointers:  # a frame before all of the object's conditioning frames
         pointers = torch.empty(len(items), 0, 0, device=device)
     else:

@@ -14,7 +14,7 @@ tracked at a time, and images are not encoded ahead.
 
 import math
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from typing import Self
 from torch import Tensor
 
 from sam_video.errors import frame_outside_error
-from sam_video.model.interface import ImageFeatures, Model, Prediction
+from sam_video.model.interface import ImageFeatures, Model, PendingResults, Prediction
 from sam_video.tracking.batches import Batches, grouped, result_where_memory_suffices
 from sam_video.tracking.mask_spool import MaskSpool
 from sam_video.tracking.memory import MAX_POINTERS, Memory, MemoryBank, stack
@@ -40,6 +40,9 @@ from sam_video.types import (
 )
 from sam_video.workers.ahead import ahead
 from sam_video.workers.threads import Future, OrderedThreads
+
+PendingMasks = Callable[[], list[ObjectMask]]
+"""Waits for the masks of some objects, which may still be on their way from a GPU."""
 
 MAX_BATCH = 16
 """Objects in one call of the network: bounds its memory, and more gain nothing."""
@@ -82,8 +85,8 @@ class Tracker:
         self._num_ahead = 1 if is_large else MAX_AHEAD
         self._resources = ExitStack()
         self._span = MAX_POINTERS
-        self._batches = Batches(MAX_BATCH, "objects")
-        self._image_batches = Batches(model.num_images, "images")
+        self._batches = Batches(MAX_BATCH, "objects", model.free_recordings)
+        self._image_batches = Batches(model.num_images, "images", model.free_recordings)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -190,11 +193,11 @@ class Tracker:
         if self._model.encodes_ahead:
             begun = ahead(begun, self._num_ahead)
         for frame, calls in self._resources.enter_context(closing(begun)):
-            yield frame, [mask for call in calls for mask in call.result()]
+            yield frame, [mask for call in calls for some in call.result() for mask in some()]
 
     def _begun(
         self, frames: Generator[Frame, None, None], objects: list[TrackedObject]
-    ) -> Generator[tuple[Frame, list[Future[list[ObjectMask]]]], None, None]:
+    ) -> Generator[tuple[Frame, list[Future[list[PendingMasks]]]], None, None]:
         """Yield each frame once it is encoded, with the calls that track each shard on it."""
         if self._model.encodes_ahead:
             self._share_cores()
@@ -234,21 +237,22 @@ class Tracker:
 
     def advance(
         self, frame: Frame, image: ImageFeatures | None, shard: list[TrackedObject]
-    ) -> list[ObjectMask]:
+    ) -> list[PendingMasks]:
         """Return a shard's masks on a frame: tracked, or predicted from the prompts there."""
         time = frame.index
-        masks: list[ObjectMask] = []
+        masks: list[PendingMasks] = []
         others = []
         for tracked in shard:
             if (prediction := tracked.predictions.pop(time, None)) is not None:
-                masks += self._object_masks([tracked], prediction)
+                take = partial(self._object_masks, prediction=prediction)
+                masks += [found for _, found in self._batches.compute([tracked], take)]
             elif tracked.is_on(time):
                 others.append(tracked)
         if not others:
             return masks
         features = image or self._model.encode_images([frame.image])[0]
 
-        def step(batch: list[TrackedObject]) -> tuple[list[Memory], list[ObjectMask]]:
+        def step(batch: list[TrackedObject]) -> tuple[list[Memory], PendingMasks]:
             prediction, memories = self._step(time, features, batch)
             return memories, self._object_masks(batch, prediction)
 
@@ -259,7 +263,7 @@ class Tracker:
                         tracked.bank.add_conditioning(memory)
                     else:
                         tracked.bank.add_recent(memory)
-                masks += found
+                masks.append(found)
         return masks
 
     def _step(
@@ -283,21 +287,11 @@ class Tracker:
             for features, pointer in zip(maps, prediction.pointers, strict=True)
         ]
 
-    def _object_masks(
-        self, objects: list[TrackedObject], prediction: Prediction
-    ) -> list[ObjectMask]:
-        masks = self._model.masks_of(prediction, self._hw)
-        scores = prediction.object_score_logits[:, 0].sigmoid().tolist()
-        ious = prediction.predicted_ious.tolist()
-        confidences = (
-            self._model.confidences_of(prediction, self._hw)
-            if self._with_confidences
-            else [None] * len(objects)
+    def _object_masks(self, objects: list[TrackedObject], prediction: Prediction) -> PendingMasks:
+        pending = self._model.results_of(
+            prediction, self._hw, with_confidences=self._with_confidences
         )
-        return [
-            ObjectMask(o.object_id, o.object_index, *values)
-            for o, *values in zip(objects, masks, scores, ious, confidences, strict=True)
-        ]
+        return partial(_masks_of, [(o.object_id, o.object_index) for o in objects], pending)
 
     def with_candidates(self, masks: MaskFrame) -> MaskFrame:
         """Add all masks that the prompts of a frame may mean to the prompted objects.
@@ -318,6 +312,13 @@ class Tracker:
                     found[prompt.object_id] = tuple(map(Candidate, three, scores))
         objects = (replace(o, candidates=found.get(o.object_id, ())) for o in masks.objects)
         return replace(masks, objects=tuple(objects))
+
+
+def _masks_of(names: list[tuple[str, int]], pending: PendingResults) -> list[ObjectMask]:
+    found = pending.result()
+    levels = [None] * len(names) if found.confidences is None else found.confidences
+    columns = zip(names, found.masks, found.scores, found.ious, levels, strict=True)
+    return [ObjectMask(*name, *values) for name, *values in columns]
 
 
 def _prompt_shape(prompt: ObjectPrompt) -> tuple[bool, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sam_video.cleaning import MaskCleaning
 from sam_video.errors import RequestError
 from sam_video.export_formats import parse_export_formats
+from sam_video.prompts.json_list import parse_words
 from sam_video.request import Request
 from sam_video.types import ObjectPrompt, VideoInfo
 from sam_video.writers.cutouts import PngAlphaWriter, ProResWriter
@@ -63,7 +64,7 @@ def export_sinks(
 
 def _prompted_names(request: Request, prompts: Sequence[ObjectPrompt]) -> list[str]:
     """Return the names of all objects, of which each gets a video of its own from the start."""
-    if request.text_prompt:
+    if request.text_prompt.strip() or parse_words(request.prompts):
         raise RequestError(
             "export_formats has prores=objects with text_prompt, whose objects are known too late;"
             " expected prores or png_alpha=objects"

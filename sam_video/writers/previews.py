@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sam_video.types import MaskFrame, ObjectPrompt, RGBImage, VideoInfo
+from sam_video.types import Box, MaskFrame, ObjectMask, ObjectPrompt, RGBImage, VideoInfo
 from sam_video.writers.pictures import encode_picture, write_files
 from sam_video.writers.prompt_marks import (
     Colour,
@@ -29,8 +29,9 @@ class PreviewWriter:
     """Write every frame as `preview_{index:05d}.png`, with its masks and its prompts drawn on it.
 
     Masks are tinted as in `highlighted`. Positive clicks are green discs with a plus, negative
-    clicks are red discs with a minus; boxes and names have the colour of their object. Without any
-    prompts, a grid of pixel coordinates is drawn instead, which helps to choose where to click.
+    clicks are red discs with a minus; boxes and names have the colour of their object. What words
+    have found has a box around it, its name and its detection score. Where nothing is prompted or
+    found, a grid of pixel coordinates is drawn instead, which helps to choose where to click.
 
     Args:
         folder: An existing folder for the images.
@@ -49,7 +50,7 @@ class PreviewWriter:
         """Draw and encode one image."""
         index = masks.frame.index
         image = _draw(masks, self._prompts_on.get(index, []))
-        if not self._prompts_on:
+        if not self._prompts_on and all(item.concept is None for item in masks.objects):
             draw_grid(image)
         path = self._folder / f"preview_{index:05d}.png"
         return partial(write_files, {path: encode_picture(image, "png")})
@@ -65,6 +66,10 @@ class PreviewWriter:
 def _draw(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> RGBImage:
     image = highlighted(masks)
     colours = {item.object_id: _colour(item.object_index) for item in masks.objects}
+    prompted = {prompt.object_id for prompt in prompts}
+    for item in masks.objects:
+        if item.concept is not None and item.object_id not in prompted and item.mask.any():
+            _draw_found(image, item, colours[item.object_id])
     # All boxes, all names, then all clicks, so that no box or name hides a click.
     for prompt in prompts:
         if prompt.box is not None:
@@ -75,6 +80,14 @@ def _draw(masks: MaskFrame, prompts: Sequence[ObjectPrompt]) -> RGBImage:
     for prompt in prompts:
         draw_clicks(image, prompt.clicks)
     return image
+
+
+def _draw_found(image: RGBImage, item: ObjectMask, colour: Colour) -> None:
+    """Draw the box, the name and the detection score of what words have found."""
+    x, y, width, height = cv2.boundingRect(item.mask.view(np.uint8))
+    draw_box(image, Box(x, y, x + width, y + height), colour)
+    score = "" if item.detection_score is None else f" {item.detection_score:.2f}"
+    draw_label(image, item.object_id + score, colour, x, y)
 
 
 def _colour(object_index: int) -> Colour:

@@ -17,7 +17,7 @@ from sam_video.checkpoints.catalogue import (
     find_checkpoint,
     resolve_checkpoint,
 )
-from sam_video.checkpoints.fetch import find_fault
+from sam_video.checkpoints.verified import find_fault
 from sam_video.errors import CheckpointError
 from sam_video.request import MODEL_NAMES
 from tests.mirror import CONTENT, Mirror
@@ -219,11 +219,11 @@ def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are read to verify them."""
     read: list[Path] = []
 
-    def counted(path: Path, *, num_bytes: int | None, sha256: str) -> str | None:
+    def counted(path: Path, *, num_bytes: int | None, digest: str) -> str | None:
         read.append(path)
-        return find_fault(path, num_bytes=num_bytes, sha256=sha256)
+        return find_fault(path, num_bytes=num_bytes, digest=digest)
 
-    monkeypatch.setattr("sam_video.checkpoints.catalogue.find_fault", counted)
+    monkeypatch.setattr("sam_video.checkpoints.verified.find_fault", counted)
     return read
 
 

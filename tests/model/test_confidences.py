@@ -35,5 +35,7 @@ def test_a_pixel_of_the_mask_has_128_or_more_and_any_other_less(
 ) -> None:
     logits = torch.full((1, 1, 4, 4), logit)
     prediction = Prediction(logits, torch.zeros(1, 8), torch.ones(1, 1), torch.ones(1))
-    assert (model.confidences_of(prediction, (8, 8)) == level).all()
-    assert (model.masks_of(prediction, (8, 8)) == (level >= 128)).all()
+    found = model.results_of(prediction, (8, 8), with_confidences=True).result()
+    assert found.confidences is not None
+    assert (found.confidences == level).all()
+    assert (found.masks == (level >= 128)).all()

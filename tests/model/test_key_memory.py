@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 
+from sam_video.model.batch_attention import LENGTHS, LONGER_SIZES, SIZES
 from sam_video.model.interface import Prediction
 from sam_video.model.load import build_network, load_weights
 from sam_video.model.memory_attention import KEYS_SHARE
 from sam_video.model.sam2 import SegmentationModel
+from sam_video.model.tracked_work import BATCH_SIZES
 from sam_video.tracking.memory import MAX_POINTERS, MAX_RECENT
 from sam_video.tracking.tracker import MAX_BATCH, Tracker
 from sam_video.types import Click, MaskFrame, ObjectPrompt
@@ -76,6 +78,15 @@ def test_keys_are_kept_up_to_the_limit_and_again_when_memories_are_forgotten() -
     assert lengths(2)[1] == [full, full]
 
 
+def recorded_bytes(area: int, channels: int, width: int, num_layers: int) -> int:
+    """Return the memory of the results of all recordings, beside what they compute in."""
+    memory = area * (width + num_layers * channels) * 2
+    logits = 256 * 256 * 4
+    longer = [n for factor in LENGTHS[1:] for n in LONGER_SIZES if n * factor <= MAX_BATCH]
+    informed = sum((*SIZES, *longer))
+    return sum(BATCH_SIZES) * (memory + logits) + informed * area * channels * 4
+
+
 def test_a_thousand_objects_of_large_fit_a_gpu_of_48_gigabytes() -> None:
     """Add up what they take in bfloat16, in bytes; see `KEYS_SHARE`."""
     total = 46_068 * 2**20  # of an L40S
@@ -89,10 +100,11 @@ def test_a_thousand_objects_of_large_fit_a_gpu_of_48_gigabytes() -> None:
     )
     num_keys = num_maps * area + 4 * MAX_POINTERS
     call = MAX_BATCH * num_keys * (num_layers * channels + width) * 2
-    recordings = 4 * (call + MAX_BATCH * 28 * 2**20)  # their inputs, and what they compute in
-    encoder = 4 * 1068 * 2**20
+    computed = MAX_BATCH * 28 * 2**20
+    encoder = 267 * 2**20
     weights = 225e6 * (4 + 2)
-    fixed = reserved + weights + call + recordings + encoder
+    fixed = reserved + weights + call + computed + encoder
+    fixed += call + recorded_bytes(area, channels, width, num_layers) + 600e6 + encoder
     keys = KEYS_SHARE * (total - reserved - weights)
     assert objects + fixed + keys < 0.9 * total
     all_keys = 1000 * num_maps * num_layers * area * channels * 2

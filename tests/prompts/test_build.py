@@ -295,16 +295,17 @@ def test_a_request_with_words_needs_no_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "expected"),
+    ("name", "expected"),
     [
-        pytest.param("", ["background@0 -1 -2"], id="no names"),
-        pytest.param("person,person_1", ["person@0 -1", "person_1@0 -2"], id="of the words"),
-        pytest.param("sky", ["sky@0 -1 -2"], id="another name"),
+        pytest.param("person", ["person@0 -1"], id="a concept"),
+        pytest.param("person_2", ["person_2@0 -1"], id="an instance"),
+        pytest.param("person_x", ["person@0 -1", "car@0 -1"], id="no instance"),
+        pytest.param("", ["person@0 -1", "car@0 -1"], id="no name"),
     ],
 )
-def test_negative_clicks_alone_are_kept_for_what_words_find(ids: str, expected: list[str]) -> None:
-    fields = {"click_coordinates": along_x(1, 2), "click_labels": "0", "click_object_ids": ids}
-    assert short(build_from(VIDEO, ["person"], **fields)) == expected
+def test_negative_clicks_alone_are_for_what_words_find(name: str, expected: list[str]) -> None:
+    fields = {"click_coordinates": along_x(1), "click_labels": "0", "click_object_ids": name}
+    assert short(build_from(VIDEO, ["person", "car"], **fields)) == expected
 
 
 @pytest.mark.parametrize(
@@ -312,24 +313,28 @@ def test_negative_clicks_alone_are_kept_for_what_words_find(ids: str, expected: 
     [
         pytest.param("person", ["dog@0 +1", "person@0 -2"], id="a concept"),
         pytest.param("person_2", ["dog@0 +1", "person_2@0 -2"], id="an instance"),
-        pytest.param("person_x", ["dog@0 +1 -2", "person_x@0 -2"], id="no instance"),
-        pytest.param("", ["dog@0 +1 -2"], id="no name"),
+        pytest.param("sky", ["dog@0 +1 -2", "person@0 -2"], id="background"),
         pytest.param("dog", ["dog@0 +1 -2"], id="of the object"),
     ],
 )
 def test_negative_clicks_named_like_words_are_background_of_no_other_object(
     name: str, expected: list[str]
 ) -> None:
-    prompts = [
-        {"x": 1, "y": 100, "object_id": "dog"},
-        {"x": 2, "y": 100, "label": 0, "object_id": name},
-    ]
-    fields: dict[str, Any] = {"prompts": json.dumps(prompts)}
-    if not name:
-        ids = {"click_object_ids": "dog"}
-        fields = {"box_coordinates": "", "click_coordinates": "[1,100]", **ids}
-        fields |= {"click_coordinates": along_x(1, 2), "click_labels": "1,0"}
-    assert short(build_from(VIDEO, ["person"], **fields)) == expected
+    fields = {"click_labels": "1,0", "click_object_ids": f"dog,{name}"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(1, 2), **fields)
+    assert short(prompts) == expected
+
+
+def test_a_negative_click_without_a_name_corrects_the_nearest_object_also_with_words() -> None:
+    box = {"box_coordinates": "[1,90,9,110]", "box_object_ids": "dog"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(2), click_labels="0", **box)
+    assert short(prompts) == ["dog@0 -2 [1:9]"]
+
+
+def test_an_object_with_the_name_of_a_concept_has_its_own_negative_clicks() -> None:
+    fields = {"click_labels": "1,0,0", "click_object_ids": "person,person,sky"}
+    prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(1, 2, 3), **fields)
+    assert short(prompts) == ["person@0 +1 -2 -3"]
 
 
 @pytest.mark.parametrize("ids", ["", "a", "a,b"])

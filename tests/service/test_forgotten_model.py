@@ -113,7 +113,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
-@pytest.mark.parametrize("verb", ["encode_images", "decode", "with_memory", "masks_of"])
+@pytest.mark.parametrize("verb", ["encode_images", "decode", "with_memory", "results_of"])
 def test_a_model_is_freed_at_once_after_it_has_failed(
     session: Session,
     request_of_two: Request,

@@ -15,8 +15,8 @@ from sam_video.limits import INPUT_SIZES
 from sam_video.model.interface import Prediction
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.tracking.objects import TrackedObject
-from sam_video.tracking.tracker import Tracker
-from sam_video.types import BoolMask, Box, Click, ObjectMask, ObjectPrompt, RGBImage
+from sam_video.tracking.tracker import PendingMasks, Tracker
+from sam_video.types import BoolMask, Box, Click, ObjectPrompt, RGBImage
 from sam_video.video.frame_list import FrameList
 from sam_video.video.source import open_video
 
@@ -80,9 +80,7 @@ class RecordingTracker(Tracker):
 
     logits: dict[str, list[torch.Tensor]]
 
-    def _object_masks(
-        self, objects: list[TrackedObject], prediction: Prediction
-    ) -> list[ObjectMask]:
+    def _object_masks(self, objects: list[TrackedObject], prediction: Prediction) -> PendingMasks:
         masks = super()._object_masks(objects, prediction)
         for tracked, row in zip(objects, prediction.mask_logits[:, 0], strict=True):
             self.logits[tracked.object_id].append(row)

@@ -184,7 +184,7 @@ def test_objects_go_on_to_the_next_frame_while_their_masks_are_made_use_of() -> 
 
 
 @pytest.mark.parametrize(
-    "verb", ["decode", "adopt_masks", "with_memory", "encode_memory", "masks_of", "confidences_of"]
+    "verb", ["decode", "adopt_masks", "with_memory", "encode_memory", "results_of"]
 )
 @pytest.mark.parametrize("most", [1, 3, 8])
 def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(
@@ -203,7 +203,7 @@ def test_masks_are_the_same_where_memory_suffices_for_few_objects_only(
             assert (a.mask == b.mask).all()
             assert a.confidence is not None
             assert (a.confidence == b.confidence).all()
-    if verb not in ("adopt_masks", "masks_of", "confidences_of") or most == 1:
+    if verb not in ("adopt_masks", "results_of") or most == 1:
         assert "memory does not suffice" in caplog.text
 
 

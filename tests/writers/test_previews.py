@@ -12,7 +12,13 @@ from PIL import Image
 
 from sam_video.types import Box, Click, Frame, MaskFrame, ObjectMask, ObjectPrompt
 from sam_video.writers.previews import UNKNOWN, PreviewWriter
-from sam_video.writers.prompt_marks import NEGATIVE, POSITIVE, draw_grid
+from sam_video.writers.prompt_marks import (
+    NEGATIVE,
+    POSITIVE,
+    draw_box,
+    draw_grid,
+    draw_label,
+)
 from sam_video.writers.render import PALETTE, highlighted
 from tests.mask_frames import INFO, disc, mask_frame, write_all
 
@@ -120,3 +126,16 @@ def test_the_same_prompts_make_the_same_bytes(tmp_path: Path) -> None:
     first = (tmp_path / "preview_00000.png").read_bytes()
     preview(tmp_path, prompts)
     assert (tmp_path / "preview_00000.png").read_bytes() == first
+
+
+def test_what_words_found_has_its_box_and_its_name_and_no_grid(tmp_path: Path) -> None:
+    (dog, cat) = large_frame().objects
+    found = [replace(item, concept="dog", detection_score=0.5) for item in (dog, cat)]
+    masks = replace(large_frame(), objects=tuple(found))
+    (path,) = write_all(PreviewWriter(tmp_path, LARGE, []), [masks])
+    expected = highlighted(masks)
+    x, y, width, height = cv2.boundingRect(dog.mask.view(np.uint8))
+    red, green, blue = PALETTE[0].tolist()
+    draw_box(expected, Box(x, y, x + width, y + height), (red, green, blue))
+    draw_label(expected, "dog 0.50", (red, green, blue), x, y)
+    assert np.array_equal(np.asarray(Image.open(path)), expected)

@@ -1,0 +1,100 @@
+"""What the words network is trained by: focal loss of names, GIoU of boxes, and three more."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from sam_video.detection.vocabulary import NOUNS
+from sam_video.detection.words_network import CellOutputs
+from training.words.targets import PHOTO, UNKNOWN, SceneBatch
+
+_ABSENT_FROM_PHOTOS = {
+    "ball",
+    "balloon",
+    "butterfly",
+    "cup",
+    "fish",
+    "heart",
+    "kite",
+    "mushroom",
+    "star",
+    "umbrella",
+}
+"""A photo of a landscape or a street may well show any of the other nouns."""
+
+
+class Losses(NamedTuple):
+    """Of a batch, each a scalar."""
+
+    nouns: Tensor
+    choice: Tensor
+    boxes: Tensor
+    quality: Tensor
+    colours: Tensor
+
+    def total(self) -> Tensor:
+        """Weigh them against each other."""
+        names = self.nouns + self.choice + 0.5 * self.colours
+        total: Tensor = names + self.boxes + 0.5 * self.quality
+        return total
+
+
+def losses(outputs: CellOutputs, batch: SceneBatch) -> Losses:
+    """Compare what the cells say with what they should."""
+    found = batch.nouns >= 0
+    weights = batch.weights[found]
+    total = weights.sum().clamp(min=1)
+    boxes = outputs.boxes.permute(0, 2, 3, 1)[found]
+    generalised, overlap = box_overlaps(boxes, batch.boxes[found])
+    quality = binary_cross_entropy_with_logits(
+        outputs.quality[:, 0][found], overlap.detach(), reduction="none"
+    )
+    choice, colours = (
+        cross_entropy(logits.permute(0, 2, 3, 1)[found], truth[found], reduction="none")
+        for logits, truth in ((outputs.nouns, batch.nouns), (outputs.colours, batch.colours))
+    )
+    return Losses(
+        nouns=_focal_loss(outputs.nouns, batch) / total,
+        choice=(choice * weights).sum() / total,
+        boxes=((1 - generalised) * weights).sum() / total,
+        quality=(quality * weights).sum() / total,
+        colours=(colours * weights).sum() / total,
+    )
+
+
+def _focal_loss(logits: Tensor, batch: SceneBatch) -> Tensor:
+    """Return the summed focal loss of all names; most cells have none and are easy."""
+    logits = logits.permute(0, 2, 3, 1)
+    truth = torch.zeros_like(logits)
+    found = batch.nouns >= 0
+    truth[found, batch.nouns[found]] = 1
+    probability = logits.sigmoid()
+    missed = torch.where(truth > 0, 1 - probability, probability)
+    balance = torch.where(truth > 0, 0.35, 0.65)
+    loss = binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    known = batch.weights[..., None] * (batch.nouns != UNKNOWN)[..., None]
+    absent = torch.tensor([noun in _ABSENT_FROM_PHOTOS for noun in NOUNS], device=logits.device)
+    known = known * (absent | (batch.nouns != PHOTO)[..., None])
+    summed: Tensor = (balance * missed**2 * loss * known).sum()
+    return summed
+
+
+def box_overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the generalised IoU and the IoU of `(N, 4)` pairs of boxes, `(N,)` each."""
+    inside = _extent(
+        torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    )
+    around = _extent(
+        torch.minimum(boxes[:, :2], others[:, :2]), torch.maximum(boxes[:, 2:], others[:, 2:])
+    )
+    areas = _extent(boxes[:, :2], boxes[:, 2:]) + _extent(others[:, :2], others[:, 2:])
+    union = areas - inside
+    overlap = inside / (union + 1e-7)
+    return overlap - (around - union) / (around + 1e-7), overlap
+
+
+def _extent(start: Tensor, end: Tensor) -> Tensor:
+    extent: Tensor = (end - start).clamp(min=0).prod(1)
+    return extent
