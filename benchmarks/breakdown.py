@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.runs import our_file
+from sam_video.model.interface import ImageFeatures
 from sam_video.model.sam2 import SegmentationModel
-from sam_video.types import ObjectPrompt
+from sam_video.types import ObjectPrompt, RGBImage
 from sam_video.writers.video_encoder import VideoEncoder
 
 T = TypeVar("T")
@@ -21,13 +22,17 @@ PARTS = {
     "with_memory": "memory attention",
     "decode": "mask decoder",
     "encode_memory": "memory encoder",
-    "masks_of": "masks at the video's size, and transfer",
+    "results_of": "masks at the video's size, and transfer",
 }
 """What each verb of the model stands for."""
 
 
 class Clock:
-    """Adds up the time spent in callables, by the clock; a GPU is waited for."""
+    """Adds up the time spent in callables, by the clock.
+
+    Of a GPU, the current stream is waited for: other threads may be recording meanwhile, and a wait
+    for the whole GPU would break that.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -35,7 +40,7 @@ class Clock:
 
     def _now(self) -> float:
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            torch.cuda.current_stream(self._device).synchronize()
         return time.perf_counter()
 
     def watch(self, part: str, call: Callable[..., T]) -> Callable[..., T]:
@@ -58,8 +63,17 @@ def watched(clock: Clock, model: SegmentationModel) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [(model, verb, part) for verb, part in PARTS.items()]
     places.append((VideoEncoder, "write", "writing the video"))
     replaced = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
-    for owner, name, part in places:
-        setattr(owner, name, clock.watch(part, getattr(owner, name)))
+    encode = model.encode_images
+
+    def encode_and_wait(images: Sequence[RGBImage]) -> list[ImageFeatures]:
+        features = encode(images)
+        for image in features:  # a stream of its own computes them
+            image.wait()
+        return features
+
+    calls = [encode_and_wait if call == encode else call for *_, call in replaced]
+    for (owner, name, part), call in zip(places, calls, strict=True):
+        setattr(owner, name, clock.watch(part, call))
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from examples.sample_clip import draw_sample
 from sam_video.types import Click, ObjectPrompt, RGBImage
-from sam_video.video.source import open_video
 
 
 def read_images(path: Path | None, count: int | None) -> list[RGBImage]:
@@ -20,6 +19,8 @@ def read_images(path: Path | None, count: int | None) -> list[RGBImage]:
     if path is None:
         drawn = [image for image, _ in islice(draw_sample(), count)]
         return list(islice(cycle(drawn), count or len(drawn)))
+    from sam_video.video.source import open_video  # noqa: PLC0415 (PyAV, which drawing needs not)
+
     with closing(open_video(path).frames()) as frames:
         return [frame.image for frame in islice(frames, count)]
 

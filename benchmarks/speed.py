@@ -19,7 +19,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from benchmarks.breakdown import print_breakdown
 from benchmarks.clips import clicked_objects, read_images
 from benchmarks.official import official_predictor
-from benchmarks.runs import Timing, by_turns, files_by_turns, write_clip
+from benchmarks.runs import files_by_turns, write_clip
+from benchmarks.tracking import Timing, by_turns
 from sam_video.checkpoints.catalogue import find_checkpoint
 from sam_video.model.device import default_device, default_dtype
 from sam_video.model.load import build_network, load_weights

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -261,6 +260,8 @@ def tree() -> Array:
 
 def write_video(path: Path, images: Iterable[Pixels]) -> None:
     """Encode the clip as H.264 that plays in a browser."""
+    import av  # noqa: PLC0415 (drawing alone does without)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "20"})

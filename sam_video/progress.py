@@ -1,10 +1,14 @@
 """Show progress on standard error; the only module that uses tqdm."""
 
+import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -51,6 +55,14 @@ def byte_progress(name: str, total: int, *, is_shown: bool = True) -> "tqdm[NoRe
         file=_stream(),
         disable=not is_shown or sys.stderr is None,
     )
+
+
+@contextmanager
+def timed_step(name: str) -> Iterator[None]:
+    """Log how long a step of the start took, once it is done."""
+    started = time.perf_counter()
+    yield
+    logger.info("%s took %.1f s", name, time.perf_counter() - started)
 
 
 def _stream() -> "TextIO | _Lines":

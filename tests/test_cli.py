@@ -447,17 +447,81 @@ def test_a_checkpoint_that_cannot_be_had_fails(
     assert "`--model pocket`" in line
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["info"], ["download"]])
-def test_help_is_there_without_loading_torch(command: list[str]) -> None:
+def loaded_by(*arguments: str) -> tuple[str, set[str]]:
+    """Run a command in a process of its own; return what it prints, and the packages it loads."""
     code = (
         "import sys\n"
         "from sam_video.cli import main\n"
         "try:\n"
-        f"    main({[*command, '--help']})\n"
+        "    main(sys.argv[1:])\n"
         "finally:\n"
-        "    assert not {'torch', 'av', 'cv2'} & set(sys.modules)\n"
+        "    print('loaded:', *{name.partition('.')[0] for name in sys.modules})\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    printed, _, names = done.stdout.rpartition("loaded: ")
+    return printed + done.stderr, set(names.split())
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["info"], ["download"]])
+def test_help_is_there_without_loading_torch(command: list[str]) -> None:
+    printed, names = loaded_by(*command, "--help")
+    assert printed.startswith("usage: sam-video")
+    assert not {"torch", "av", "cv2"} & names
+
+
+def test_info_is_there_without_loading_torch(clip: Path) -> None:
+    printed, names = loaded_by("info", str(clip))
+    assert printed.startswith("kind: video")
+    assert not {"torch", "av", "cv2"} & names
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["click_coordinates=[96,1]"], "click_coordinates[0] is [96, 1]; expected a point inside"),
+        ([ON_DISC, "click_labels=3"], "click_labels[0] is 3; expected 1 (foreground) or 0"),
+        ([ON_DISC, "click_frames=99"], "click_frames[0] is 99; expected a frame from 0 to 3"),
+        ([ON_DISC, "click_lables=1"], "click_lables is not an input; expected one of"),
+        ([ON_DISC, "mask_prompts=masks.zip"], "mask_prompts is 'masks.zip'"),
+        ([ON_DISC, "multimask_output=1"], "multimask_output is true for a video; expected a still"),
+        ([ON_DISC, "model=tiny"], "run `sam-video download tiny`"),
+        ([], "prompt"),
+    ],
+    ids=["place", "label", "frame", "name", "masks", "candidates", "checkpoint", "nothing"],
+)
+def test_a_mistake_is_told_without_loading_torch(
+    inputs: list[str],
+    message: str,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("SAM_VIDEO_DOWNLOAD_URL", "file:///nowhere")
+    given = options(f"input_video={clip}", *inputs)
+    printed, names = loaded_by("predict", *given, "-o", str(tmp_path / "out"))
+    assert message in printed
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+    assert not {"torch", "sam2"} & names
+
+
+def test_a_file_that_is_missing_is_told_without_loading_torch(tmp_path: Path) -> None:
+    given = options(f"input_video={tmp_path / 'none.mp4'}", ON_DISC)
+    printed, names = loaded_by("predict", *given, "-o", str(tmp_path / "out"))
+    assert printed == "error: input_video ('none.mp4') cannot be read: No such file or directory\n"
+    assert not {"torch", "sam2"} & names
+
+
+def test_the_log_says_how_long_the_start_took(clip: Path, tmp_path: Path) -> None:
+    process = start("predict", *options(f"input_video={clip}", ON_DISC), "-o", tmp_path / "out")
+    _, log = process.communicate()
+    steps = (
+        "importing PyTorch",
+        "building the network of pocket",
+        "opening pocket.safetensors",
+        "preparing the model",
     )
-    assert done.stdout.startswith("usage: sam-video")
+    found = [re.search(rf"^INFO: {step} took \d+\.\d s$", log, re.MULTILINE) for step in steps]
+    assert all(found), log

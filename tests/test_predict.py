@@ -288,3 +288,18 @@ def test_a_limit_that_is_no_number_fails_at_setup(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SAM_VIDEO_MAX_FRAMES", "many")
     with pytest.raises(RequestError, match="SAM_VIDEO_MAX_FRAMES is 'many'"):
         Predictor().setup()
+
+
+def test_setup_logs_how_long_its_steps_take(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SAM_VIDEO_MODEL", "pocket")
+    with caplog.at_level("INFO"):
+        Predictor().setup()
+    steps = [message.partition(" took ")[0] for message in caplog.messages if " took " in message]
+    assert steps == [
+        "importing PyTorch",
+        "building the network of pocket",
+        "opening pocket.safetensors",
+        "preparing the model",
+    ]

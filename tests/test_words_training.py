@@ -10,20 +10,25 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
-from sam_video.detection.pocket_words import PocketWords, Thing
+from sam_video.detection.pocket_words import PocketWords
 from sam_video.detection.vocabulary import COLOURS, NOUNS
-from sam_video.detection.words_network import GRID, IMAGE_SIZE, CellOutputs
+from sam_video.detection.words_finder import GRID, IMAGE_SIZE, CellOutputs
+from sam_video.detection.words_namer import CROP_SIZE, NO_NOUN, Namer
+from sam_video.detection.words_network import Thing
 from training.photos import IGNORE, PhotoLibrary
 from training.words import pen
-from training.words.losses import box_overlaps, losses
+from training.words.crops import CropBatches, cut
+from training.words.losses import box_overlaps, compare_cells, finder_losses, namer_losses
+from training.words.overlaps import overlap
 from training.words.scenes import Painter, Scene, draw_any, draw_crowd, draw_scene
-from training.words.score import Scores, held_out_scenes, overlap
+from training.words.score import Scores, held_out_scenes
+from training.words.score import main as score_main
 from training.words.targets import NOTHING, PHOTO, UNKNOWN, SceneBatch, SceneBatches, collate
 from training.words.things import draw_thing
-from training.words.train import Trainer, build, main
+from training.words.train import build_finder, main
+from training.words.trainer import Trainer
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "pocket-train"
 needs_photos = pytest.mark.skipif(not PHOTOS.exists(), reason="the photos are not here")
@@ -188,6 +193,35 @@ def test_batches_end_with_the_run() -> None:
         batches[2]
 
 
+# Crops
+
+
+def test_crops_of_things_have_their_noun_and_colour() -> None:
+    drawn = crowd()
+    crops = cut(np.random.default_rng(0), [drawn])
+    things = crops.nouns != NO_NOUN
+    assert crops.crops.shape[1:] == (CROP_SIZE, CROP_SIZE, 3)
+    assert int(things.sum()) == 2 * len(drawn.things)
+    expected = {(thing.noun, thing.colour) for thing in drawn.things}
+    pairs = zip(crops.nouns[things].tolist(), crops.colours[things].tolist(), strict=True)
+    assert set(pairs) == expected
+    for box, thing in zip(crops.boxes[things], crops.things[things], strict=True):
+        assert overlap(tuple(box.tolist()), tuple(thing.tolist())) > 0.2
+
+
+def test_crops_of_nothing_show_no_whole_thing() -> None:
+    empty = next(drawn for drawn in map(scene, range(60)) if not (drawn.labels > 0).any())
+    crops = cut(np.random.default_rng(0), [empty])
+    assert len(crops.nouns) > 0
+    assert (crops.nouns == NO_NOUN).all()
+
+
+def test_batches_of_crops_follow_from_seed_and_step() -> None:
+    first, again = (CropBatches(SceneBatches(None, scenes=1, seed=1, steps=4))[2] for _ in range(2))
+    assert torch.equal(first.crops, again.crops)
+    assert torch.equal(first.nouns, again.nouns)
+
+
 # Losses
 
 
@@ -206,7 +240,7 @@ def perfect(targets: SceneBatch) -> CellOutputs:
 
 def test_perfect_outputs_cost_nothing() -> None:
     targets = batch(0, 1, 2)
-    assert float(losses(perfect(targets), targets).total()) < 1e-3
+    assert float(compare_cells(perfect(targets), targets).total()) < 1e-3
 
 
 @pytest.mark.parametrize("part", CellOutputs._fields)
@@ -216,7 +250,7 @@ def test_each_wrong_output_costs_something(part: str) -> None:
     wrong = right._replace(**{part: getattr(right, part).roll(5, dims=2).roll(1, dims=1)})
     if part == "quality":
         wrong = right._replace(quality=-right.quality)
-    assert float(losses(wrong, targets).total()) > 0.1
+    assert float(compare_cells(wrong, targets).total()) > 0.1
 
 
 def test_nobody_learns_from_what_is_unknown() -> None:
@@ -225,7 +259,7 @@ def test_nobody_learns_from_what_is_unknown() -> None:
     right = perfect(targets)
     wrong = right._replace(nouns=torch.where(unknown, 12.0, right.nouns))
     assert unknown.any()
-    assert float(losses(wrong, targets).nouns) == float(losses(right, targets).nouns)
+    assert float(compare_cells(wrong, targets).nouns) == float(compare_cells(right, targets).nouns)
 
 
 def test_photo_teaches_only_the_absence_of_what_it_cannot_show() -> None:
@@ -235,8 +269,8 @@ def test_photo_teaches_only_the_absence_of_what_it_cannot_show() -> None:
     tree, ball = (right.nouns.clone() for _ in range(2))
     tree[:, NOUNS.index("tree")] = 12
     ball[:, NOUNS.index("ball")] = 12
-    assert float(losses(right._replace(nouns=tree), targets).nouns) < 1e-3
-    assert float(losses(right._replace(nouns=ball), targets).nouns) > 1
+    assert float(compare_cells(right._replace(nouns=tree), targets).nouns) < 1e-3
+    assert float(compare_cells(right._replace(nouns=ball), targets).nouns) > 1
 
 
 def test_overlaps_of_boxes() -> None:
@@ -252,13 +286,27 @@ def test_overlaps_of_boxes() -> None:
 
 def trainer() -> Trainer:
     torch.manual_seed(0)
-    return Trainer(build(resolve_checkpoint("pocket")), learning_rate=2e-3)
+    finder = build_finder(resolve_checkpoint("pocket"))
+    return Trainer(
+        finder, finder_losses, learning_rate=2e-3, decay=0.9, groups=[(finder.trunk, 0.5)]
+    )
 
 
-def test_a_few_steps_on_two_scenes_reduce_the_loss() -> None:
+def namer_trainer() -> Trainer:
+    torch.manual_seed(0)
+    return Trainer(Namer(), namer_losses, learning_rate=2e-3, decay=0.9)
+
+
+def test_a_few_steps_on_two_scenes_teach_the_finder() -> None:
     learner, targets = trainer(), batch(0, 1)
-    sums = [sum(learner.learn(targets, progress=0.1)) for _ in range(8)]
+    sums = [sum(learner.learn(targets, progress=0.1).values()) for _ in range(6)]
     assert sums[-1] < 0.8 * sums[0]
+
+
+def test_a_few_steps_on_one_crowd_teach_the_namer() -> None:
+    learner, crops = namer_trainer(), cut(np.random.default_rng(0), [crowd()])
+    sums = [sum(learner.learn(crops, progress=0.1).values()) for _ in range(10)]
+    assert sums[-1] < 0.7 * sums[0]
 
 
 def test_resumed_training_goes_on_exactly() -> None:
@@ -282,14 +330,23 @@ def test_first_layers_stay_as_they_are() -> None:
         assert not torch.equal(before[name], after[name])
 
 
-def test_command_writes_weights_that_the_detector_loads(tmp_path: Path) -> None:
+def test_commands_write_weights_that_the_detector_loads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ["--out", str(tmp_path), "--scenes", "1", "--steps", "2"]
-    main([*options, "--weights", str(resolve_checkpoint("pocket"))])
-    path = tmp_path / "pocket_words.safetensors"
-    words = PocketWords(path, torch.device("cpu"))
+    main([*options, "--part", "finder", "--weights", str(resolve_checkpoint("pocket"))])
+    finder = tmp_path / "finder.safetensors"
+    before = finder.read_bytes()
+    main([*options, "--part", "finder", "--weights", str(finder), "--resume"])  # all is done
+    assert finder.read_bytes() == before
+    (tmp_path / "last.pt").unlink()
+    main([*options, "--part", "namer"])
+    parts = [str(finder), str(tmp_path / "namer.safetensors")]
+    joined = tmp_path / "words.safetensors"
+    score_main([*parts, "--scenes", "2", "--out", str(joined)])
+    assert "mean AP50 " in capsys.readouterr().out
+    words = PocketWords(joined, torch.device("cpu"))
     words.detect(scene().image, ["ball"], 0.5)
-    main([*options, "--weights", str(path), "--resume"])  # has nothing left to do
-    assert all(torch.equal(a, b) for a, b in zip(*(load_file(path).values(),) * 2, strict=True))
 
 
 # The score

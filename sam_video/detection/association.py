@@ -118,6 +118,8 @@ class Association:
         self._num_keys = 0
         self.instances: dict[str, Instance] = {}
         """Those that are tracked, by key, the older ones first."""
+        self.used_clicks: set[tuple[str, Click]] = set()
+        """The clicks that have excluded something."""
 
     def decide(
         self, frame_index: int, tracked: Mapping[str, rle.CocoRle], found: Sequence[Found]
@@ -156,6 +158,7 @@ class Association:
                 item = self.instances.get(name)
                 if item and item.concept == concept and mask[int(click.y), int(click.x)]:
                     item.is_hidden = True
+                    self.used_clicks.add((concept, click))
 
     def believed(self) -> Iterator[Instance]:
         """Yield the instances that are neither excluded nor false, as far as is known."""
@@ -287,10 +290,9 @@ class Association:
 
     def _surplus(self) -> list[str]:
         """Return the least sure instances, of more than there may be."""
-        counted = [item for item in self.instances.values() if not item.is_hidden]
-        counted = [item for item in counted if not self._is_negative(item.key)]
-        counted.sort(key=lambda item: -item.score)
-        return [item.key for item in counted[self._most :]]
+        surest = sorted(self.instances.values(), key=lambda item: -item.score)
+        counted = [i.key for i in surest if not (i.is_hidden or self._is_negative(i.key))]
+        return counted[self._most :]
 
 
 def _round(tracked: Mapping[str, rle.CocoRle], found: Sequence[Found]) -> _Round:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sam_video.detection.interface import Detector
 from sam_video.errors import RequestError
+from sam_video.prompts.naming import concept_of
 
 DEFAULT_INTERVAL = 10
 """Frames from one look for new instances to the next."""
@@ -65,6 +66,4 @@ class TextQuery:
 
     def concept_of(self, object_id: str) -> str | None:
         """Return the concept of which a name may be an instance: `person` for `person_2`."""
-        concept, _, number = object_id.rpartition("_")
-        is_number = number.isascii() and number.isdigit() and not number.startswith("0")
-        return concept if is_number and concept in self.concepts else None
+        return concept_of(object_id, self.concepts)

@@ -8,31 +8,31 @@ import torch
 from torch import Tensor
 
 from sam_video.detection.interface import Detection
-from sam_video.detection.sam3_folder import (
-    Sam3Tokenizer,
-    autocast,
-    load_network,
-    quiet_transformers,
-)
 from sam_video.detection.sam3_masks import mask_ious, to_pixels, without_duplicates
-from sam_video.model.device import default_dtype
+from sam_video.detection.sam3_words import Sam3Tokenizer, autocast, load_sam3
+from sam_video.model.device import default_dtype, device_errors
 from sam_video.model.pixels import enlarge, pack_masks, unpack_masks
 from sam_video.types import BoolMask, Box, RGBImage
 
 MAX_MASK_IOU = 0.1
 """Detections of one concept that overlap by more are one thing (`sam3.model_builder`)."""
 
+MAX_DETECTIONS = 100
+"""Of one concept in an image: the surest. It bounds the memory that a low threshold takes."""
+
 
 class Sam3Detector:
     """Finds concepts with SAM 3; it needs the weights that only the user may fetch.
 
     Args:
-        folder: As `find_sam3_folder` returns it.
-        device: Where to run.
-        dtype: Of the matrix products; by default the fastest that the device has.
+        folder: As the hub has it.
+        device: Where it runs.
+        dtype: Of matrix products; by default the fastest that the device has.
 
     Raises:
-        CheckpointError: The folder cannot be loaded.
+        RequestError: transformers is missing or too old.
+        CheckpointError: The folder is not one of SAM 3, or not complete.
+        DeviceError: The GPU's memory does not suffice, or it fails.
     """
 
     threshold = 0.5
@@ -40,24 +40,20 @@ class Sam3Detector:
     def __init__(
         self, folder: Path, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        quiet_transformers()
-        from transformers import Sam3Model  # noqa: PLC0415 (on first use)
-
         self._device = device
         self._dtype = dtype or default_dtype(device)
+        self._network = load_sam3(folder, "Sam3Model", device)
         self._tokenizer = Sam3Tokenizer(folder)
-        self._network = load_network(Sam3Model, folder, device)
         self._size = int(self._network.config.image_size)
         self._texts: dict[str, tuple[Tensor, Tensor]] = {}
 
     def check(self, concepts: Sequence[str]) -> None:
-        """Accept concepts of up to 30 word pieces.
+        """Accept concepts of 1 to 30 word pieces.
 
         Raises:
-            PromptError: A concept is longer.
+            PromptError: A concept is empty, or longer.
         """
-        for concept in concepts:
-            self._tokenizer.encode(concept, self._device)
+        self._tokenizer.check(concepts)
 
     @torch.inference_mode()
     def detect(self, image: RGBImage, concepts: Sequence[str], threshold: float) -> list[Detection]:
@@ -66,17 +62,18 @@ class Sam3Detector:
         Boxes are those of the network, which may reach a little beyond the masks.
 
         Raises:
-            PromptError: A concept is too long.
+            PromptError: A concept is empty, or too long.
+            DeviceError: The GPU's memory does not suffice, or it fails.
         """
-        self._encode(concepts)
-        with autocast(self._device, self._dtype):
+        with device_errors(), autocast(self._device, self._dtype):
+            self._encode(concepts)
             pixels = to_pixels(image, self._size, self._device)
             seen = self._network.get_vision_features(pixel_values=pixels[None])
-        found = [
-            detection
-            for concept in dict.fromkeys(concepts)
-            for detection in self._find(concept, seen, image.shape[:2], threshold)
-        ]
+            found = [
+                detection
+                for concept in dict.fromkeys(concepts)
+                for detection in self._find(concept, seen, image.shape[:2], threshold)
+            ]
         return sorted(found, key=lambda detection: -detection.score)
 
     def _encode(self, concepts: Sequence[str]) -> None:
@@ -85,21 +82,20 @@ class Sam3Detector:
         for concept in concepts:
             if concept not in self._texts:
                 tokens, mask = self._tokenizer.encode(concept, self._device)
-                with autocast(self._device, self._dtype):
-                    text = self._network.get_text_features(input_ids=tokens, attention_mask=mask)
+                text = self._network.get_text_features(input_ids=tokens, attention_mask=mask)
                 self._texts[concept] = text, mask
 
     def _find(
         self, concept: str, seen: object, hw: tuple[int, int], threshold: float
     ) -> list[Detection]:
         text, mask = self._texts[concept]
-        with autocast(self._device, self._dtype):
-            out = self._network(vision_embeds=seen, text_embeds=text, attention_mask=mask)
+        out = self._network(vision_embeds=seen, text_embeds=text, attention_mask=mask)
         presence = out.presence_logits[0].float().sigmoid()
         scores = out.pred_logits[0].float().sigmoid() * presence
-        sure = (scores > threshold).nonzero()[:, 0]
+        sure = (scores >= threshold).nonzero()[:, 0]
         logits = out.pred_masks[0, sure].float()
         kept = without_duplicates(mask_ious(logits > 0), scores[sure], MAX_MASK_IOU)
+        kept = kept[:MAX_DETECTIONS]
         masks = _masks_at(logits[kept], hw)
         rows = sure[kept]
         boxes = [_box(edges, hw) for edges in out.pred_boxes[0, rows].float().tolist()]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
+from sam_video.detection.pixels import on_device
 from sam_video.types import RGBImage
 
 
@@ -17,7 +18,7 @@ def to_pixels(image: RGBImage, size: int, device: torch.device) -> Tensor:
     The aspect is not kept, and grey levels stay whole numbers when they are resized, as in the
     original (`sam3.model.sam3_image_processor`).
     """
-    levels = torch.as_tensor(image).to(device).permute(2, 0, 1)[None].float()
+    levels = on_device(image, device).permute(2, 0, 1)[None].float()
     resized = interpolate(
         levels, size=(size, size), mode="bilinear", align_corners=False, antialias=True
     )

@@ -3,14 +3,13 @@
 This module imports transformers, so it is itself imported on first use.
 """
 
-from pathlib import Path
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.models.sam3_video import modeling_sam3_video
 
-from sam_video.detection.sam3_folder import load_network
 from sam_video.detection.sam3_masks import Sam3Kernels
 from sam_video.detection.sam3_session import Sam3Session
 
@@ -27,7 +26,7 @@ class Sam3Network(modeling_sam3_video.Sam3VideoModel):
     - Masks and presences on a frame where hot start removes an object belong to their objects.
     - A birth leaves the other objects' memories alone.
     - Reconditioning compares the probability of presence, not its logit, with its threshold.
-    - `load_sam3` gives it the functions that remove duplicates, holes and specks.
+    - `mended` gives it the functions that remove duplicates, holes and specks.
     - What prompts state is not found again, nor anything of unwanted concepts.
     """
 
@@ -175,13 +174,11 @@ def _outside(area: Tensor, detections: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: values[kept] for name, values in detections.items()}
 
 
-def load_sam3(folder: Path, device: torch.device) -> Sam3Network:
-    """Load SAM 3's video network.
-
-    Raises:
-        CheckpointError: The folder cannot be loaded.
-    """
-    network: Sam3Network = load_network(Sam3Network, folder, device)
+def mended(network: Any) -> Sam3Network:
+    """Turn a `Sam3VideoModel` that has been loaded into a `Sam3Network`."""
+    network.__class__ = Sam3Network
     module: Any = modeling_sam3_video
     module.cv_utils_kernel = Sam3Kernels(network.fill_hole_area)
-    return network
+    module.logger.setLevel(logging.ERROR)  # it warns on every frame that has too many objects
+    loaded: Sam3Network = network
+    return loaded

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 
 from sam_video.detection.sam3_instances import Instance, InstanceMask
 from sam_video.detection.sam3_video import Sam3Video
@@ -38,12 +39,13 @@ def segment_with_sam3(
     """
     by_frame = _by_frame(prompts, source)
     names = _Names()
-    for frame in source.frames():
-        video.track(frame)
-        for prompt in by_frame.get(frame.index, ()):
-            _apply(video, names, prompt)
-        for ready in video.ready(with_confidences=with_confidences):
-            yield names.named(*ready)
+    with closing(source.frames()) as frames:
+        for frame in frames:
+            video.track(frame)
+            for prompt in by_frame.get(frame.index, ()):
+                _apply(video, names, prompt)
+            for ready in video.ready(with_confidences=with_confidences):
+                yield names.named(*ready)
     for ready in video.ready(is_last=True, with_confidences=with_confidences):
         yield names.named(*ready)
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam_video.detection.sam3_folder import Sam3Tokenizer, autocast, quiet_transformers
 from sam_video.detection.sam3_instances import Instance, InstanceMask, WaitingFrame
 from sam_video.detection.sam3_masks import mask_ious, to_pixels
+from sam_video.detection.sam3_words import Sam3Tokenizer, autocast, load_sam3
 from sam_video.limits import MAX_OBJECTS
 from sam_video.model.device import default_dtype
 from sam_video.types import Click, Frame, ObjectPrompt
@@ -29,30 +29,32 @@ class Sam3:
     """SAM 3's video network, loaded.
 
     Args:
-        folder: As `find_sam3_folder` returns it.
-        device: Where to run.
-        dtype: Of the matrix products; by default the fastest that the device has.
+        folder: As the hub has it.
+        device: Where it runs.
+        dtype: Of matrix products; by default the fastest that the device has.
 
     Raises:
-        CheckpointError: The folder cannot be loaded.
+        RequestError: transformers is missing or too old.
+        CheckpointError: The folder is not one of SAM 3, or not complete.
+        DeviceError: The GPU's memory does not suffice, or it fails.
     """
 
     def __init__(
         self, folder: Path, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
-        quiet_transformers()
-        from sam_video.detection.sam3_network import load_sam3  # noqa: PLC0415 (on first use)
-
         self.device = device
         self.dtype = dtype or default_dtype(device)
+        network = load_sam3(folder, "Sam3VideoModel", device)
+        from sam_video.detection.sam3_network import mended  # noqa: PLC0415 (transformers)
+
+        self.network = mended(network)
         self.tokenizer = Sam3Tokenizer(folder)
-        self.network = load_sam3(folder, device)
 
     def encode(self, concept: str) -> tuple[Tensor, Tensor]:
         """Return the tokens of a concept, and which of them are not padding.
 
         Raises:
-            PromptError: It is too long.
+            PromptError: It is empty, or too long.
         """
         return self.tokenizer.encode(concept, self.device)
 
@@ -73,7 +75,7 @@ class Sam3Video:
             but that on all objects.
 
     Raises:
-        PromptError: A concept is too long.
+        PromptError: A concept is empty, or too long.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Sam3Video:
         """Find these from the next frame on; instances of earlier concepts go on.
 
         Raises:
-            PromptError: A concept is too long.
+            PromptError: A concept is empty, or too long.
         """
         self._session.set_concepts(concepts, unwanted, self._sam3.encode)
 
@@ -175,19 +177,21 @@ class Sam3Video:
         present, previous = self._waiting[-1], None
         if number is None:
             number = self._session.max_obj_id + 1
-            self._session.adopt(number)
             self.instances[number] = Instance(number, None, None)
+        is_new = number not in self._session.obj_ids  # or no more, in favour of another prompt's
+        if is_new:
+            self._session.adopt(number)
         else:
             self._session.confirm(number)
-            if prompt.box is None and prompt.mask is None and number in present.logits:
-                previous = present.logits[number][None, None].clamp(-32, 32)
+        if prompt.box is None and prompt.mask is None and number in present.logits:
+            previous = present.logits[number][None, None].clamp(-32, 32)
         self._state(self._session.obj_id_to_idx(number), prompt)
         with autocast(self._sam3.device, self._sam3.dtype):
             found = self._network.refine(self._session, number, self._time, previous)
         present.logits[number] = found["pred_masks"][0, 0].float()
         present.presences[number] = float(found["object_score_logits"].sigmoid())
         self._hidden.discard(number)
-        if self.instances[number].concept is None:
+        if is_new:
             self._replace_same(number)
         self._prompted.add(number)
         return number

@@ -1,94 +1,124 @@
-"""The network of pocket's own words: names, boxes and colours for every cell of a grid."""
+"""The network of pocket's own words: one part finds things, the other names each of them."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, interpolate, softplus
 
-from sam_video.detection.vocabulary import COLOURS, NOUNS
-from sam_video.model.pocket import WIDTHS, PocketTrunk
+from sam_video.detection.words_finder import IMAGE_SIZE, CellOutputs, Finder
+from sam_video.detection.words_namer import NO_NOUN, Namer, Names, crop, mended
+from sam_video.types import RGBImage
 
-IMAGE_SIZE = 192
-"""Side of the images that the network sees, in pixels."""
-GRID = IMAGE_SIZE // 8
-
-_WIDTH = 96
-_MEAN = (123.675, 116.28, 103.53)
-_DEVIATION = (58.395, 57.12, 57.375)
+_LEAST_SCORE = 0.05
+_MOST_CELLS = 200
+_MOST_CANDIDATES = 40
+_MOST_OVERLAP = 0.5
+"""IoU of boxes above which two candidates are one thing, whatever their nouns."""
 
 
-class CellOutputs(NamedTuple):
-    """What the network says of each of `G x G` cells, as logits but for the boxes."""
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something that the network knows, as it was found."""
 
-    nouns: Tensor
-    """`(B, len(NOUNS), G, G)`."""
-    colours: Tensor
-    """`(B, len(COLOURS), G, G)`."""
-    boxes: Tensor
-    """`(B, 4, G, G)`: left, top, right, bottom in shares of the image."""
-    quality: Tensor
-    """`(B, 1, G, G)`: IoU of the box with the thing's."""
+    noun: int
+    """Index into `NOUNS`."""
+    score: float
+    """0 to 1."""
+    box: tuple[float, ...]
+    """Left, top, right, bottom in shares of the image."""
+    colours: tuple[float, ...]
+    """Probability of each of `COLOURS`."""
+
+    def score_as(self, noun: int, colour: int | None) -> float:
+        """Return the score as what is asked for, 0 for another noun."""
+        if noun != self.noun:
+            return 0.0
+        return self.score if colour is None else self.score * self.colours[colour] ** 0.5
 
 
 class WordsNetwork(nn.Module):
-    """Pocket's trunk, a feature pyramid at stride 8, and a head for each output."""
-
-    grid: Tensor
+    """Finds the things in an image that it knows, all of them each time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = PocketTrunk().folded()
-        self.laterals = nn.ModuleList(nn.Conv2d(width, _WIDTH, 1) for width in WIDTHS[1:])
-        self.whole = nn.Linear(WIDTHS[-1], _WIDTH)
-        self.blocks = nn.ModuleList(_Block(dilation) for dilation in (1, 2, 1))
-        self.norm = nn.GroupNorm(8, _WIDTH)
-        self.noun_head = nn.Conv2d(_WIDTH, len(NOUNS), 1)
-        self.colour_head = nn.Conv2d(_WIDTH, len(COLOURS), 1)
-        self.box_head = nn.Conv2d(_WIDTH, 4, 1)
-        self.quality_head = nn.Conv2d(_WIDTH, 1, 1)
-        centres = (torch.arange(GRID) + 0.5) / GRID
-        grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"))
-        self.register_buffer("grid", grid, persistent=False)
+        self.finder = Finder()
+        self.namer = Namer()
 
-    def forward(self, images: Tensor) -> CellOutputs:
-        """Look at `(B, IMAGE_SIZE, IMAGE_SIZE, 3)` uint8 RGB images."""
-        features = self._pyramid(_normalised(images))
-        for block in self.blocks:
-            features = features + block(features)
-        features = gelu(self.norm(features))
-        reach = softplus(self.box_head(features)) / 4
-        boxes = torch.cat([self.grid - reach[:, :2], self.grid + reach[:, 2:]], dim=1)
-        return CellOutputs(
-            self.noun_head(features), self.colour_head(features), boxes, self.quality_head(features)
-        )
-
-    def _pyramid(self, images: Tensor) -> Tensor:
-        """Add what coarser maps and the whole image say to the map at stride 8."""
-        _, fine, middle, coarse = self.trunk(images)
-        features = self.laterals[1](middle) + interpolate(self.laterals[2](coarse), scale_factor=2)
-        features = interpolate(features, scale_factor=2, mode="bilinear")
-        whole = self.whole(coarse.mean((2, 3)))[..., None, None]
-        summed: Tensor = self.laterals[0](fine) + features + whole
-        return summed
+    @torch.inference_mode()
+    def find(self, image: RGBImage) -> list[Thing]:
+        """Return the things in an image of any size, the surest first."""
+        seen = resized(image)
+        device = self.finder.grid.device
+        outputs = self.finder(torch.from_numpy(seen)[None].to(device))
+        certainty, boxes = candidates(CellOutputs(*(value.float().cpu() for value in outputs)))
+        if not len(boxes):
+            return []
+        crops = np.stack([crop(seen, tuple(box)) for box in boxes.tolist()])
+        names = self.namer(torch.from_numpy(crops).to(device))
+        return named(certainty, boxes, Names(*(value.float().cpu() for value in names)))
 
 
-class _Block(nn.Sequential):
-    """Look around each cell, then mix the channels."""
-
-    def __init__(self, dilation: int) -> None:
-        super().__init__(
-            nn.Conv2d(_WIDTH, _WIDTH, 5, padding=2 * dilation, dilation=dilation, groups=_WIDTH),
-            nn.GroupNorm(8, _WIDTH),
-            nn.Conv2d(_WIDTH, 2 * _WIDTH, 1),
-            nn.GELU(),
-            nn.Conv2d(2 * _WIDTH, _WIDTH, 1),
-        )
+def resized(image: RGBImage) -> RGBImage:
+    """Squeeze an image into the square that the network sees."""
+    is_larger = min(image.shape[:2]) > IMAGE_SIZE
+    method = cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR
+    square = cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=method)
+    return np.ascontiguousarray(square, dtype=np.uint8)
 
 
-def _normalised(images: Tensor) -> Tensor:
-    mean, deviation = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (_MEAN, _DEVIATION)
-    )
-    normalised: Tensor = (images.permute(0, 3, 1, 2).float() - mean) / deviation
-    return normalised.contiguous(memory_format=torch.channels_last)
+def candidates(outputs: CellOutputs) -> tuple[Tensor, Tensor]:
+    """Turn what the cells of one image say into boxes that may hold things.
+
+    Returns:
+        `(N,)` how sure the cells are of each, and `(N, 4)` boxes, the surest first.
+    """
+    probability = outputs.nouns[0].sigmoid().amax(dim=0)
+    certainty = (probability * outputs.quality[0, 0].sigmoid()).sqrt().flatten()
+    boxes = outputs.boxes[0].permute(1, 2, 0).reshape(-1, 4).clamp(0, 1)
+    extents = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
+    order = certainty.sort(descending=True, stable=True).indices[:_MOST_CELLS]
+    order = order[(certainty[order] >= _LEAST_SCORE) & (extents[order] > 0)]
+    kept = order[surest(boxes[order])][:_MOST_CANDIDATES]
+    return certainty[kept], boxes[kept]
+
+
+def named(certainty: Tensor, boxes: Tensor, names: Names) -> list[Thing]:
+    """Give each candidate its likeliest noun and mend its box.
+
+    Of those that overlap then the surest alone remains.
+    """
+    boxes = mended(boxes, names.shifts)
+    probability, nouns = names.nouns.softmax(dim=1)[:, :NO_NOUN].max(dim=1)
+    scores = (probability * certainty).sqrt()
+    colours = names.colours.softmax(dim=1)
+    order = scores.sort(descending=True, stable=True).indices
+    extents = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
+    order = order[(scores[order] >= _LEAST_SCORE) & (extents[order] > 0)]
+    return [
+        Thing(int(nouns[i]), float(scores[i]), tuple(boxes[i].tolist()), tuple(colours[i].tolist()))
+        for i in order[surest(boxes[order])]
+    ]
+
+
+def surest(boxes: Tensor) -> list[int]:
+    """Return the positions of `(N, 4)` boxes, surest first, that no surer one overlaps."""
+    overlaps = (_overlaps(boxes) > _MOST_OVERLAP).numpy()
+    is_covered = np.zeros(len(boxes), np.bool_)
+    kept = []
+    for position in range(len(boxes)):
+        if not is_covered[position]:
+            kept.append(position)
+            is_covered |= overlaps[position]
+    return kept
+
+
+def _overlaps(boxes: Tensor) -> Tensor:
+    """Return the IoU of each two of `(N, 4)` boxes, `(N, N)`."""
+    start = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    end = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    inside = (end - start).clamp(min=0).prod(2)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    overlaps: Tensor = inside / (areas[:, None] + areas[None] - inside)
+    return overlaps

@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sam_video.model.attention_tiles import tile_for, tiles_for
 from sam_video.model.cuda_graphs import is_close
+from sam_video.progress import timed_step
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +237,8 @@ def fastest_attention(
     if not counts:
         return attend
     trials = random_trials(counts, (num_queries, channels, width), dtype=dtype, device=device)
-    return checked(kernel, attend, trials)
+    with timed_step("compiling the attention kernel"):
+        return checked(kernel, attend, trials)
 
 
 def random_trials(

@@ -124,6 +124,18 @@ def count_recording() -> None:
     _process.num_recordings += 1
 
 
+def free_cached_memory() -> None:
+    """Return memory that PyTorch holds and nothing uses to the GPU, unless a call is captured.
+
+    PyTorch fails to do so during a capture, in whichever thread that is.
+    """
+    if _process.lock.acquire(blocking=False):
+        try:
+            torch.cuda.empty_cache()
+        finally:
+            _process.lock.release()
+
+
 def is_recording_off() -> bool:
     """Tell whether this process records nothing: by `SAM_VIDEO_CUDA_GRAPHS=0`, or as it failed."""
     return _process.has_failed or os.environ.get("SAM_VIDEO_CUDA_GRAPHS") == "0"

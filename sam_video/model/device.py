@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,13 @@ from traceback import clear_frames
 import torch
 
 from sam_video.errors import DeviceError
+from sam_video.model.cuda_graphs import free_cached_memory
 
 GPU_FILES = "nvidia[0-9]*"
 """In `/dev`, one for each GPU that this machine or container has been given."""
+
+_OF_THE_GPU = re.compile("cuda|cudnn|cublas", re.IGNORECASE)
+"""Marks the errors of CUDA and its libraries, which PyTorch all raises as `RuntimeError`."""
 
 _TO_THE_CPU = "or set CUDA_VISIBLE_DEVICES to nothing to run on the CPU"
 
@@ -48,9 +53,17 @@ def _why_cuda_fails() -> str:
     return "CUDA finds none"
 
 
+def device_name(device: torch.device) -> str:
+    """Return what a device is called in messages."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
 def default_dtype(device: torch.device) -> torch.dtype:
     """Return bfloat16 if the hardware multiplies its matrices faster, else float32."""
-    has_bf16 = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+    if device.type == "cuda":  # older GPUs emulate it, slowly
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bf16 = _cpu_has_bf16()
     return torch.bfloat16 if has_bf16 else torch.float32
 
 
@@ -74,13 +87,13 @@ def device_errors() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         clear_frames(error.__traceback__)  # which hold tensors
-        torch.cuda.empty_cache()
+        free_cached_memory()
         raise DeviceError(
             f"the GPU's memory does not suffice: {_first_line(error)}; choose a smaller model,"
             " fewer objects or a smaller video"
         ) from None
     except RuntimeError as error:
-        if "CUDA" not in str(error):
+        if not _OF_THE_GPU.search(str(error)):
             raise
         raise DeviceError(
             f"the GPU fails: {_first_line(error)}; start again, and if that does not help, update"

@@ -22,8 +22,10 @@ from torch.overrides import TorchFunctionMode
 from sam_video.checkpoints.catalogue import CHECKPOINTS, resolve_checkpoint
 from sam_video.errors import CheckpointError
 from sam_video.limits import checked_input_size
+from sam_video.model.cuda_graphs import free_cached_memory
 from sam_video.model.device import device_errors
 from sam_video.model.sam2 import SegmentationModel
+from sam_video.progress import timed_step
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +62,12 @@ def load_model(
     size = checked_input_size(input_size)
     path = resolve_checkpoint(name, explicit=checkpoint)
     options = {} if name == "pocket" else {"image_size": size}
-    with _LeftOutWeights():
+    with timed_step(f"building the network of {name}"), _LeftOutWeights():
         network = build_network(name, **options)
-    load_weights(network, path)
+    with timed_step(f"opening {path.name}"):
+        load_weights(network, path)
     with device_errors():
+        free_cached_memory()  # of what another model has left
         model = SegmentationModel(network)
     if model.device.type == "cpu" and name != "pocket":
         logger.warning(

@@ -4,6 +4,7 @@ The weights and results are those of `sam2.modeling.memory_encoder.MemoryEncoder
 rounding of sums in another order. The image's part is computed once for all objects.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -123,3 +124,14 @@ class FusingBlock:
         normed = layer_norm(filtered, norm.weight.shape, norm.weight, norm.bias, norm.eps)
         hidden = gelu(linear(normed.to(dtype), *self._expand))
         return pixels + linear(hidden, *self._contract)
+
+
+def encode_memories(
+    encode: Callable[[Tensor, Tensor, Tensor], Tensor],
+    lay_out: Callable[[Tensor], Tensor],
+    features: Tensor,
+    logits: Tensor,
+    scores: Tensor,
+) -> tuple[Tensor]:
+    """Encode masks, and lay the memories out as `MemoryAttention.remember` does."""
+    return (lay_out(encode(features, logits, scores)),)

@@ -5,7 +5,7 @@ follow. Two things differ: the best of three masks is picked before it is resize
 masks are not filled, since the official filling exists for CUDA only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -15,11 +15,11 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from sam_video.model.cuda_graphs import CudaRecorder, Recorder, is_recording_off
-from sam_video.model.device import default_device, default_dtype
-from sam_video.model.image_encoder import ImageEncoder
+from sam_video.model.device import default_device, default_dtype, device_name
+from sam_video.model.image_encoder import ImageEncoder, moved
 from sam_video.model.interface import ImageFeatures, MemoryBatch, PendingResults, Prediction
 from sam_video.model.memory_attention import MemoryAttention
-from sam_video.model.memory_encoder import MemoryEncoder
+from sam_video.model.memory_encoder import MemoryEncoder, encode_memories
 from sam_video.model.pixels import (
     confidence_levels,
     enlarge,
@@ -30,9 +30,10 @@ from sam_video.model.pixels import (
 )
 from sam_video.model.recordings import BatchFunction
 from sam_video.model.results import CopiedResults, ResultTensors
-from sam_video.model.sam_heads import Points, SamHeads
+from sam_video.model.sam_heads import Points, SamHeads, labelled_points
 from sam_video.model.side_stream import SideStream
 from sam_video.model.tracked_work import TrackedWork
+from sam_video.progress import timed_step
 from sam_video.types import BoolMask, ObjectPrompt, RGBImage
 
 IMAGES_PER_CALL = 1
@@ -73,8 +74,12 @@ class SegmentationModel:
         # For each new number of keys in each thread, cuDNN would make a plan, for up to half a
         # second on a Hopper GPU, and keep it for good.
         torch.backends.cuda.enable_cudnn_sdp(False)
+        if network.device != self.device:
+            with timed_step(f"reading the weights, and moving them to {device_name(self.device)}"):
+                network = moved(network, self.device, self.dtype)
         in_batches = self._is_on_gpu or recorder is not None
-        self._prepare_parts(network.to(self.device).eval(), key_bytes, in_batches=in_batches)
+        with timed_step("preparing the model"):
+            self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
         self._beside = SideStream(self.device) if self._is_on_gpu else None
         self._record(recorder)
 
@@ -97,7 +102,7 @@ class SegmentationModel:
         remember = self._memory_attention.remember
         self._encode_memories = {
             with_keys: BatchFunction(
-                partial(_encode_memories, encode, partial(remember, with_keys=with_keys)), 1
+                partial(encode_memories, encode, partial(remember, with_keys=with_keys)), 1
             )
             for with_keys in (False, True)
         }
@@ -119,7 +124,10 @@ class SegmentationModel:
             beside = CudaRecorder(self._beside.stream)
             # Tracking is waited for: its kernels go before those of the encoder.
             ahead = CudaRecorder(torch.cuda.Stream(self.device, priority=-1))
-            if not self._work.record((IMAGES_PER_CALL, self._size), self.device, beside, ahead):
+            shape = IMAGES_PER_CALL, self._size
+            with timed_step("recording the work of a tracked frame"):
+                is_recorded = self._work.record(shape, self.device, beside, ahead)
+            if not is_recorded:
                 self._beside = None  # as simple as can be, after a failure
         torch.cuda.synchronize()  # for the side stream, which does not wait for the weights
 
@@ -223,14 +231,7 @@ class SegmentationModel:
         return self._masks(logits.float(), frame_hw), ious.float().cpu()
 
     def _points(self, prompts: list[ObjectPrompt], frame_hw: tuple[int, int]) -> Points:
-        """Return `(N, P, 2)` points in pixels of the model's input and their `(N, P)` labels.
-
-        A box is two points with labels 2 and 3 ahead of the clicks, as in
-        `SAM2VideoPredictor.add_new_points_or_box`.
-        """
-        rows = [_labelled_points(prompt) for prompt in prompts]
-        points = torch.tensor([[point[:2] for point in row] for row in rows])
-        labels = torch.tensor([[point[2] for point in row] for row in rows], dtype=torch.int32)
+        points, labels = labelled_points(prompts)
         scaled = points / torch.tensor([frame_hw[1], frame_hw[0]]) * self._size
         return self._upload(scaled), self._upload(labels)
 
@@ -298,19 +299,3 @@ class SegmentationModel:
         Threads that use the model go on undisturbed.
         """
         return self._work.free()
-
-
-def _encode_memories(
-    encode: Callable[[Tensor, Tensor, Tensor], Tensor],
-    lay_out: Callable[[Tensor], Tensor],
-    features: Tensor,
-    logits: Tensor,
-    scores: Tensor,
-) -> tuple[Tensor]:
-    return (lay_out(encode(features, logits, scores)),)
-
-
-def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
-    box = prompt.box
-    corners = [] if box is None else [(box.x0, box.y0, 2), (box.x1, box.y1, 3)]
-    return corners + [(click.x, click.y, click.label) for click in prompt.clicks]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam_video.model.interface import ImageFeatures, Prediction
 from sam_video.model.mask_decoder import MaskDecoder
+from sam_video.types import ObjectPrompt
 
 Points = tuple[Tensor, Tensor]
 """`(N, P, 2)` points in pixels of the network's input, and their `(N, P)` labels."""
@@ -122,3 +123,21 @@ class SamHeads:
         return torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=is_bf16, cache_enabled=False
         )
+
+
+def labelled_points(prompts: list[ObjectPrompt]) -> Points:
+    """Return `(N, P, 2)` points in pixels of the frame, and their `(N, P)` labels.
+
+    A box is two points with labels 2 and 3 ahead of the clicks, as in
+    `SAM2VideoPredictor.add_new_points_or_box`.
+    """
+    rows = [_labelled_points(prompt) for prompt in prompts]
+    points = torch.tensor([[point[:2] for point in row] for row in rows])
+    labels = torch.tensor([[point[2] for point in row] for row in rows], dtype=torch.int32)
+    return points, labels
+
+
+def _labelled_points(prompt: ObjectPrompt) -> list[tuple[float, float, int]]:
+    box = prompt.box
+    corners = [] if box is None else [(box.x0, box.y0, 2), (box.x1, box.y1, 3)]
+    return corners + [(click.x, click.y, click.label) for click in prompt.clicks]

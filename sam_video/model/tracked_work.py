@@ -16,7 +16,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16)
 little."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TrackedWork:
     """The functions that compute a tracked frame."""
 

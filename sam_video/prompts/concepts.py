@@ -49,7 +49,9 @@ def build_concepts(request: Request) -> Concepts | None:
             request names only what must not be found, or one concept as both.
     """
     enhances = request.enhance_prompt
-    texts = [("text_prompt", request.text_prompt), *parse_words(request.prompts)]
+    words = parse_words(request.prompts)
+    _check_number("prompts", len(words))
+    texts = [("text_prompt", request.text_prompt), *words]
     read = [parse_concepts(field, text, enhances=enhances) for field, text in texts]
     wanted = _distinct(concept for concepts in read for concept in concepts)
     negative = request.negative_prompt
@@ -88,9 +90,11 @@ def parse_concepts(field: str, text: str, *, enhances: bool) -> tuple[str, ...]:
                 f"{field}[{position}] is {quoted(concept)}, {len(concept)} characters; expected at"
                 f" most {MAX_CONCEPT_LENGTH} for one thing, and commas between things"
             )
+    distinct = _distinct(concepts)
+    _check_number(field, len(distinct))
     if concepts != phrases:
-        logger.info("%s is taken as %s", field, ", ".join(map(quoted, concepts)))
-    return _distinct(concepts)
+        logger.info("%s is taken as %s", field, ", ".join(map(quoted, distinct)))
+    return distinct
 
 
 def _phrases(field: str, text: str) -> list[str]:
@@ -132,13 +136,16 @@ def _distinct(concepts: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
     return tuple(first.values())
 
 
-def _check_all(wanted: Sequence[str], unwanted: Sequence[str]) -> None:
-    num_concepts = len(wanted) + len(unwanted)
+def _check_number(fields: str, num_concepts: int) -> None:
     if num_concepts > MAX_CONCEPTS.value:
         raise PromptError(
-            f"text_prompt, negative_prompt and prompts name {num_concepts} concepts together;"
-            f" expected at most {MAX_CONCEPTS}"
+            f"{fields} names {num_concepts} concepts; expected at most {MAX_CONCEPTS}"
         )
+
+
+def _check_all(wanted: Sequence[str], unwanted: Sequence[str]) -> None:
+    together = "text_prompt, with prompts and negative_prompt,"
+    _check_number(together, len(wanted) + len(unwanted))
     names = {concept.casefold() for concept in wanted}
     for concept in unwanted:
         if concept.casefold() in names:

@@ -33,6 +33,7 @@ _DETERMINERS = _phrases(
     "the, a, an, this, that, every, each, any, my, your, our, their, his, her, its, every single,"
     "every instance of, each instance of, each of, a picture of, a photo of, an image of"
 )
+_ARTICLES = {phrase[0] for phrase in _DETERMINERS if len(phrase) == 1}
 _PLURAL = _phrases(
     "all, all of, both, both of, several, some, some of, many, few, a few, a couple of, a pair of,"
     "pair of, pairs of, a lot of, lots of, these, those, a number of, one, two, three, four, five,"
@@ -58,6 +59,9 @@ _AFTER_HEAD = _OWNERS_OF_AND | _words(
     "in on at near behind under over above below beside by from to next who that which inside "
     "outside along across riding"
 )
+
+_MOST_WORDS = 20
+"""Of a concept that is looked at; a longer one is refused later."""
 
 _SINGULARS = {
     "people": "person", "persons": "person", "men": "man", "women": "woman", "children": "child",
@@ -155,7 +159,8 @@ def _split_at_and(words: Words) -> Iterator[Words]:
     start = 0
     joins = [i for i, word in enumerate(words) if word.lower() in {"and", "&", "or"}]
     for position, end in zip(joins, [*joins[1:], len(words)], strict=False):
-        if _are_two_things(words[start:position], words[position + 1 : end]):
+        left = words[start:position]
+        if len(left) <= _MOST_WORDS and _are_two_things(left, words[position + 1 : end]):
             yield words[start:position]
             start = position + 1
     yield words[start:]
@@ -163,7 +168,7 @@ def _split_at_and(words: Words) -> Iterator[Words]:
 
 def _are_two_things(left: Words, right: Words) -> bool:
     before, after = [w.lower() for w in left], [w.lower() for w in right]
-    bare = [word for word in before if not _starts([word], _DETERMINERS)]
+    bare = [word for word in before if word not in _ARTICLES]
     if not after or not bare or not _OWNERS_OF_AND.isdisjoint(before):
         return False
     if _ADJECTIVES.issuperset(bare):

@@ -53,7 +53,7 @@ def with_names(prompts: Sequence[StatedPrompt], concepts: Sequence[str] = ()) ->
     """
     if not concepts:
         _check_any_positive(prompts)
-    named = _named(prompts)
+    named = _named(prompts, concepts)
     first_positive_frame = _first_positive_frames(named)
     place = {name: position for position, name in enumerate(first_positive_frame)}
     pairs = _with_background(named, first_positive_frame, concepts)
@@ -74,10 +74,11 @@ def _check_any_positive(prompts: Sequence[StatedPrompt]) -> None:
     raise PromptError(f"{field} is 0 for every click; expected a 1 (foreground) among them")
 
 
-def _named(prompts: Sequence[StatedPrompt]) -> list[_Named]:
+def _named(prompts: Sequence[StatedPrompt], concepts: Sequence[str]) -> list[_Named]:
     """Pair each prompt with its own name, a number, or the name of the nearest positive prompt."""
-    numbers = count(1)
-    own_names = [_own_name(prompt, numbers) for prompt in prompts]
+    noun = "prompt" if "object" in concepts else "object"  # whose instances have that name
+    new_names = (f"{noun}_{number}" for number in count(1))
+    own_names = [_own_name(prompt, new_names) for prompt in prompts]
     pairs = list(zip(own_names, prompts, strict=True))
     positive = [(name, prompt) for name, prompt in pairs if name is not None and prompt.is_positive]
     unnamed = [prompt for name, prompt in pairs if name is None]
@@ -85,10 +86,10 @@ def _named(prompts: Sequence[StatedPrompt]) -> list[_Named]:
     return [(next(joined) if name is None else name, prompt) for name, prompt in pairs]
 
 
-def _own_name(prompt: StatedPrompt, numbers: Iterator[int]) -> str | None:
+def _own_name(prompt: StatedPrompt, new_names: Iterator[str]) -> str | None:
     name = prompt.object_id
     if name is None:
-        return f"object_{next(numbers)}" if prompt.is_positive else None
+        return next(new_names) if prompt.is_positive else None
     if len(name) > MAX_NAME_LENGTH:
         raise PromptError(
             f"{prompt.place} is named {quoted(name)}, {len(name)} characters;"

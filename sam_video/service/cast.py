@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam_video.detection.association import Association, Instance
+from sam_video.detection.association import TWICE, Association, Instance
 from sam_video.detection.query import TextQuery
 from sam_video.types import BoolMask, Click, Frame, MaskFrame, ObjectMask, ObjectPrompt
+
+MOST_SAMPLES = 256
+"""Rows and columns by which the masks of a frame are compared."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,11 @@ class Cast:
         self._found = _named(query, [item for item in believed if item.concept in query.concepts])
         missing = [name for name in meanings.refining if name not in self._found]
         self._not_found = [name for name in missing if _is_positive(meanings.refining[name])]
-        self._warn([name for name in missing if name not in self._not_found])
+        unused = [name for name in missing if name not in self._not_found]
+        _warn(f"on {len(unused)} objects that were not found", unused)
+        clicks = [pair for pairs in meanings.excluding.values() for pair in pairs]
+        vain = [name for name, click in clicks if (name, click) not in association.used_clicks]
+        _warn(f"that are on no instance, {len(vain)} of them", vain)
         members = {name: _Member(name) for name in meanings.own_names}
         members |= {name: _Member(name, query.concept_of(name)) for name in self._not_found}
         for name, item in self._found.items():
@@ -82,14 +89,6 @@ class Cast:
         self._index_of = {key: index for index, key in enumerate(members)}
         numbers = Counter(item.concept for item in self._found.values())
         logger.info("found %s", ", ".join(f"{numbers[word]} {word}" for word in query.concepts))
-
-    def _warn(self, names: Sequence[str]) -> None:
-        if names:
-            logger.warning(
-                "ignoring negative clicks on %d objects that were not found, the first being %r",
-                len(names),
-                names[0],
-            )
 
     def prompts(self, *, refined_alone: bool = False) -> list[ObjectPrompt]:
         """Return prompts by which the tracker knows the instances, in the order of the objects.
@@ -132,6 +131,48 @@ class Cast:
             concept=member.concept,
             detection_score=member.score,
         )
+
+
+def _warn(which: str, names: Sequence[str]) -> None:
+    """Warn of negative clicks that have no effect, if there are any."""
+    if names:
+        logger.warning("ignoring negative clicks %s, the first named %r", which, names[0])
+
+
+def blank_doubles(late: Sequence[ObjectMask], others: Sequence[ObjectMask]) -> list[ObjectMask]:
+    """Blank the masks of late objects on a frame where they are the same thing as another object.
+
+    An object that is tracked backward to where it comes out from behind another one, or to another
+    shot, may go on as that one.
+
+    Args:
+        late: What is tracked backward on the frame, the older objects first.
+        others: What else is on it.
+    """
+    known = [_sampled(item.mask) for item in others]
+    distinct = []
+    for item in late:
+        sample = _sampled(item.mask)
+        is_double = any(_iou(sample, other) >= TWICE for other in known)
+        distinct.append(_blank(item) if is_double else item)
+        known.append(sample)
+    return distinct
+
+
+def _sampled(mask: BoolMask) -> BoolMask:
+    """Return some rows and columns of a mask, which are enough to compare it and much faster."""
+    steps = [max(1, length // MOST_SAMPLES) for length in mask.shape]
+    return mask[:: steps[0], :: steps[1]]
+
+
+def _iou(mask: BoolMask, other: BoolMask) -> float:
+    return float((mask & other).sum() / max(1, (mask | other).sum()))
+
+
+def _blank(item: ObjectMask) -> ObjectMask:
+    confidence = None if item.confidence is None else np.zeros_like(item.confidence)
+    mask = np.zeros_like(item.mask)
+    return replace(item, mask=mask, confidence=confidence, object_score=0.0)
 
 
 def _is_positive(prompts: Sequence[ObjectPrompt]) -> bool:

@@ -1,14 +1,13 @@
 """Measure the time that a prediction spends in each stage, and its memory."""
 
 import resource
+import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import torch
+from typing import Any, TypeVar
 
 from sam_video.types import Frame, FrameSource, Timer, VideoInfo
 
@@ -91,8 +90,8 @@ class PeakMemory:
     def __init__(self) -> None:
         with suppress(OSError):
             _CLEAR_REFS.write_text("5")  # see proc(5)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        if (cuda := _cuda()) is not None:
+            cuda.reset_peak_memory_stats()
 
     def megabytes(self) -> float:
         """Return the peak of the process in MiB."""
@@ -103,8 +102,17 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     def gpu_megabytes(self) -> float:
-        """Return the peak of PyTorch on the GPU in MiB."""
-        return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+        """Return the peak of what PyTorch reserved on the GPU, in MiB.
+
+        What it has allocated leaves out what recorded work uses when it is replayed.
+        """
+        return 0.0 if (cuda := _cuda()) is None else float(cuda.max_memory_reserved()) / 2**20
+
+
+def _cuda() -> Any | None:
+    """Return PyTorch's interface to the GPU, if there is one; unless loaded, it has used none."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
 
 class TimedSource:

@@ -15,12 +15,9 @@ from sam_video.service.metrics import TimedSource
 from sam_video.service.text_frames import TextFrames
 from sam_video.service.words import query_of
 from sam_video.tracking.tracker import Tracker
-from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer, VideoInfo
-from sam_video.video.read_ahead import ReadAhead
+from sam_video.types import FrameSource, MaskFrame, ObjectPrompt, Timer
+from sam_video.video.read_ahead import ReadAhead, queue_size
 from sam_video.video.selection import FrameSelection, select_frames
-
-MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
-"""Limits of the queue between decoding and tracking, and of that between tracking and writing."""
 
 
 def segment_video(
@@ -49,23 +46,19 @@ def segment_video(
         frame_interval: Process only every Nth frame and the prompted frames.
         text: What to find by words, such as `dog, red car`; there may be no prompts then. Negative
             clicks named like a concept exclude its instances under them.
-        text_model: The detector for a `text` that is no query; `auto` is pocket's own with the
-            model `pocket`, else `owlv2_large` on a GPU and `owlv2_base` on a CPU.
+        text_model: The detector for a text, as in a `Request`.
 
     Raises:
         RequestError: The video ends before `start_frame`, there is too much to process, or the
             detector needs a package that is missing.
-        PromptError: A prompt cannot be used with this video, there are too many objects, or the
-            detector cannot look for a word.
+        PromptError: A prompt or word cannot be used, or there are too many objects.
         VideoError: The video cannot be read.
         CheckpointError: The checkpoint or the detector cannot be loaded.
         DeviceError: The GPU cannot be used, fails, or has too little memory.
     """
-    if isinstance(text, str):
-        name = model if isinstance(model, str) else ""
-        text = query_of(text, text_model=text_model, model=name)
+    query = query_of(text, text_model=text_model, model=model)
     with _opened(video) as source:
-        fitted = fit_prompts(prompts, source, text.may_find if text else None)
+        fitted = fit_prompts(prompts, source, query.may_find if query else None)
         selection = select_frames(
             source,
             {prompt.frame_index for prompt in fitted},
@@ -74,7 +67,7 @@ def segment_video(
             frame_interval=frame_interval,
         )
         loaded = load_model(model) if isinstance(model, str) else model
-        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=text)
+        yield from mask_frames(loaded, selection, fitted, track_backward=track_backward, text=query)
 
 
 def mask_frames(
@@ -125,12 +118,6 @@ def mask_frames(
             frames = found.frames()
         with closing(frames):
             yield from map(selection.original, frames)
-
-
-def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
-    """Return the capacity, in frames, of a queue between two threads: fewer if they are large."""
-    num_bytes = info.width * info.height * bytes_per_pixel
-    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))
 
 
 @contextmanager

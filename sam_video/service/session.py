@@ -1,33 +1,35 @@
-"""Run requests one after another on a loaded checkpoint, and write their files."""
+"""Run requests one after another on a loaded checkpoint, and write their files.
+
+Importing this module loads no PyTorch, which takes seconds: errors in a request come before that.
+"""
 
 import ctypes
 import logging
 import os
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
 from sam_video.cleaning import MaskCleaning
 from sam_video.detection.query import TextQuery
 from sam_video.errors import DeviceError, RequestError
-from sam_video.model.device import device_errors
-from sam_video.model.interface import Model
-from sam_video.model.load import load_model
-from sam_video.model.sam2 import SegmentationModel
 from sam_video.prompts import build_concepts, build_prompts
 from sam_video.request import Request
 from sam_video.service.file_reader import FileReader
+from sam_video.service.loading import load_model
 from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
-from sam_video.service.pipeline import mask_frames, queue_size
 from sam_video.service.words import DetectorKeeper
 from sam_video.types import Click, FrameSource, MaskFrame, ObjectPrompt
+from sam_video.video.read_ahead import queue_size
 from sam_video.video.selection import FrameSelection, select_frames
+from sam_video.workers.threads import POLL_SECONDS
 from sam_video.writers import (
     OutputFolder,
     WriteBehind,
@@ -35,6 +37,10 @@ from sam_video.writers import (
     file_patterns,
     primary_sink,
 )
+
+if TYPE_CHECKING:
+    from sam_video.model.interface import Model
+    from sam_video.model.sam2 import SegmentationModel
 
 USUAL_NUM_FOUND = 10
 """Objects that words are taken to find, for the memory of frames that wait."""
@@ -61,6 +67,8 @@ class Session:
         self._names_files = names_files
         self._name: str | None = None
         self._model: SegmentationModel | None = None
+        self._check_has_ended = threading.Event()
+        self._check_has_ended.set()
         self._detectors = DetectorKeeper()
         self.metrics = Metrics()
         """The figures of the last request."""
@@ -69,31 +77,30 @@ class Session:
         if model is not None:
             self._load(model)
 
-    def _load(self, name: str) -> SegmentationModel:
+    def _load(self, name: str) -> "SegmentationModel":
         if self._model is None or self._name != name:
             path = resolve_checkpoint(name)
+            while not self._check_has_ended.wait(POLL_SECONDS):
+                pass  # a check holds the model
             self._model = None  # frees its memory before the next model is loaded
-            torch.cuda.empty_cache()
             self._model = load_model(name, checkpoint=path)
             self._name = name
         return self._model
 
     def check(self) -> None:
-        """Run one small image through the loaded model.
+        """Run one small image through the loaded model, unless it is in use or none is loaded.
+
+        Only one thread may call this at a time.
 
         Raises:
             DeviceError: The GPU fails, or the results are not finite numbers.
         """
-        model = self._model
-        if model is None:  # not loaded yet, or being replaced
-            return
-        with device_errors():
-            (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
-            click = ObjectPrompt("", 0, (Click(32, 32),))
-            found = model.decode(image, model.without_memory(image), [click], (64, 64))
-            numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
-            if not numbers.isfinite().all():
-                raise DeviceError("the model's masks are not finite numbers; restart the process")
+        try:
+            self._check_has_ended.clear()
+            if not self.is_busy and self._model is not None:  # looked at in this order: see `_load`
+                _check(self._model)
+        finally:
+            self._check_has_ended.set()
 
     def predict(self, request: Request, folder: Path) -> Generator[Path, None, None]:
         """Yield the files of a prediction, each as soon as it is complete.
@@ -107,7 +114,7 @@ class Session:
             RequestError: As for `segment_video`, or another prediction is using the folder.
             PromptError, VideoError, CheckpointError, DeviceError: As for `segment_video`.
         """
-        with OutputFolder(folder) as output, self._busy(), device_errors(), output.errors_named():
+        with OutputFolder(folder) as output, self._busy(), output.errors_named():
             yield from self._predict(request, output)
 
     @contextmanager
@@ -175,7 +182,7 @@ class Session:
 
     def _mask_frames(
         self,
-        model: Model,
+        model: "Model",
         selection: FrameSelection,
         request: Request,
         prompts: Sequence[ObjectPrompt],
@@ -185,6 +192,8 @@ class Session:
 
         The first of them also has what the words find on it.
         """
+        from sam_video.service.pipeline import mask_frames  # noqa: PLC0415
+
         frames = mask_frames(
             model,
             selection,
@@ -202,6 +211,19 @@ class Session:
                     yield _prompted_alone(masks, prompts)
                 else:
                     yield masks
+
+
+def _check(model: "SegmentationModel") -> None:
+    """Let a model segment a small image."""
+    from sam_video.model.device import device_errors  # noqa: PLC0415
+
+    with device_errors():
+        (image,) = model.encode_images([np.full((64, 64, 3), 128, np.uint8)])
+        click = ObjectPrompt("", 0, (Click(32, 32),))
+        found = model.decode(image, model.without_memory(image), [click], (64, 64))
+        numbers = found.mask_logits.sum() + found.predicted_ious + found.object_score_logits
+        if not numbers.isfinite().all():
+            raise DeviceError("the model's masks are not finite numbers; restart the process")
 
 
 def _selection(

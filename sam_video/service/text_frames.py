@@ -14,7 +14,7 @@ from sam_video.detection.query import TextQuery
 from sam_video.detection.rounds import Rounds
 from sam_video.model.interface import Model
 from sam_video.progress import frame_progress
-from sam_video.service.cast import Cast, Meanings
+from sam_video.service.cast import Cast, Meanings, blank_doubles
 from sam_video.tracking.live import LivePass
 from sam_video.tracking.mask_spool import MaskSpool
 from sam_video.tracking.tracker import Tracker
@@ -87,8 +87,7 @@ class TextFrames:
                 progress = stack.enter_context(frame_progress(num_steps))
                 for _ in self._search(tracker):
                     progress.update()
-            late = [item.prompt for item in self._association.believed() if not item.is_first]
-            before = stack.enter_context(self._tracker(late))
+            before = stack.enter_context(self._tracker(self._late()))
             for num_passed in self._pass_late(before):
                 progress.update(num_passed)
             cast = Cast(self._association, self._query, self._prompts)
@@ -98,9 +97,11 @@ class TextFrames:
             for _ in self._backward(again):
                 pass
             names = {prompt.object_id for prompt in refined}
+            known = {*self._prompts.own_names, *self._association.instances}
             for masks in again.forward():
                 index = masks.frame.index
-                waiting = [*self._spool.read(index), *before.masks_before(index)]
+                waiting = [m for m in self._spool.read(index) if m.object_id in known]
+                waiting += blank_doubles(before.masks_before(index), waiting)
                 others = [item for item in waiting if item.object_id not in names]
                 yield cast.composed(masks.frame, [*others, *masks.objects])
                 progress.update()
@@ -132,6 +133,12 @@ class TextFrames:
                 yield masks.frame.index
                 if rounds.is_over:
                     return
+
+    def _late(self) -> list[ObjectPrompt]:
+        """Return prompts for what is to be tracked backward from where it was found."""
+        if not self._track_backward:
+            return []
+        return [item.prompt for item in self._association.believed() if not item.is_first]
 
     def _pass_late(self, before: Tracker) -> Iterator[int]:
         """Track late instances backward; yield how many frames of the progress that makes."""

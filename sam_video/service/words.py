@@ -1,15 +1,17 @@
 """From the words of a request to a query: choose its detector, load it, and say what it costs."""
 
 import logging
-
-import torch
+from typing import TYPE_CHECKING
 
 from sam_video.detection.interface import Detector
 from sam_video.detection.query import TextQuery
-from sam_video.model.device import default_device
+from sam_video.progress import timed_step
 from sam_video.prompts.concepts import Concepts, parse_concepts
 from sam_video.request import Request
 from sam_video.types import VideoInfo
+
+if TYPE_CHECKING:  # PyTorch is imported with the first model
+    from sam_video.model.interface import Model
 
 SECONDS_ON_CPU = {"owlv2_base": 9, "owlv2_large": 97, "llmdet": 11}
 """Seconds for an image, as measured on two cores, in float32 and for two concepts."""
@@ -41,6 +43,8 @@ class DetectorKeeper:
             CheckpointError: Its weights are missing, or not what they should be.
             DeviceError: The GPU cannot be used, or has too little memory.
         """
+        from sam_video.model.device import default_device  # noqa: PLC0415
+
         detector = self.load(request.text_model, request.model)
         interval = 0 if request.preview or info.is_still else request.text_interval
         query = TextQuery(
@@ -58,32 +62,41 @@ class DetectorKeeper:
 
     def load(self, text_model: str, model: str) -> Detector:
         """Return the detector that a request means, `model` being the checkpoint that tracks."""
-        # Requests without words do not import the detectors, nor what these are made with.
+        # Requests without words do not import the detectors, nor what these are made with; errors
+        # in a request come before PyTorch is imported.
         from sam_video.detection.engines import engine_for, load_detector  # noqa: PLC0415
+        from sam_video.model.cuda_graphs import free_cached_memory  # noqa: PLC0415
+        from sam_video.model.device import default_device  # noqa: PLC0415
 
         device = default_device()
         name = engine_for(text_model, model=model, device=device)
         if self._detector is None or self._name != name:
             self._detector = self._name = None  # frees its memory before the next one is loaded
-            torch.cuda.empty_cache()
-            self._detector = load_detector(name, device=device)
+            free_cached_memory()
+            with timed_step(f"loading the detector {name}"):
+                self._detector = load_detector(name, device=device)
             self._name = name
         return self._detector
 
 
-def query_of(text: str, *, text_model: str, model: str) -> TextQuery:
+def query_of(
+    text: str | TextQuery | None, *, text_model: str, model: "str | Model"
+) -> TextQuery | None:
     """Return what a text such as `dog, red car` looks for, all else by default.
 
     Args:
-        text: As `Request.text_prompt`.
+        text: As `Request.text_prompt`; a query, or None, comes back as it is.
         text_model: As in a request.
-        model: The checkpoint that tracks, of which `auto` depends.
+        model: What tracks: `auto` depends on its name.
 
     Raises:
         RequestError, PromptError, CheckpointError, DeviceError: As for `DetectorKeeper.query`.
     """
+    if not isinstance(text, str):
+        return text
     concepts = parse_concepts("text", text, enhances=True)
-    return TextQuery(DetectorKeeper().load(text_model, model), concepts)
+    name = model if isinstance(model, str) else ""
+    return TextQuery(DetectorKeeper().load(text_model, name), concepts)
 
 
 def _warn_of_cost(name: str, num_frames: int | None, interval: int) -> None:

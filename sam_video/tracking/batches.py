@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from sam_video.model.cuda_graphs import free_cached_memory
+
 T = TypeVar("T")
 R = TypeVar("R")
 K = TypeVar("K", bound=Hashable)
@@ -67,7 +69,7 @@ class Batches:
             start += len(batch)
 
     def _halve(self, size: int) -> None:
-        torch.cuda.empty_cache()  # of what the failed computation held
+        free_cached_memory()  # of what the failed computation held
         self.size = size // 2
         logger.warning(
             "the GPU's memory does not suffice for %d %s at a time; going on with %d",

@@ -7,6 +7,9 @@ from weakref import WeakSet
 from sam_video.types import Frame, FrameSource, VideoInfo
 from sam_video.workers.ahead import ahead
 
+MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES = 4, 64 * 2**20
+"""Limits of the queue between decoding and tracking, and of that between tracking and writing."""
+
 
 class ReadAhead:
     """Wraps a video; its readers decode ahead in threads.
@@ -56,3 +59,9 @@ class ReadAhead:
         reader = ahead(frames, self._size)
         self._readers.add(reader)
         return reader
+
+
+def queue_size(info: VideoInfo, bytes_per_pixel: int = 3) -> int:
+    """Return the capacity, in frames, of a queue between two threads: fewer if they are large."""
+    num_bytes = info.width * info.height * bytes_per_pixel
+    return max(1, min(MAX_QUEUED_FRAMES, MAX_QUEUED_BYTES // num_bytes))

@@ -161,5 +161,19 @@ def test_the_pointers_of_the_latest_four_conditioning_frames_are_read(
     assert ages[-1][:4] == [1, 3, 5, 7]
 
 
+@pytest.mark.parametrize("is_stated", [True, False], ids=["stated", "found"])
+def test_a_detection_of_what_a_prompt_states_is_no_birth(sam3: Sam3, is_stated: bool) -> None:
+    masks = torch.stack([Find(0.9, (0, 12)).logits, Find(0.9, (20, 32)).logits])
+    born, *_ = sam3.network._associate_det_trk(
+        det_masks=masks,
+        det_scores=torch.tensor([0.9, 0.9]),
+        trk_masks=Find(0.9, (2, 12)).logits[None],
+        trk_obj_ids=[5],
+        det_prompt_ids=torch.tensor([0, 0]),
+        trk_prompt_ids=torch.tensor([-6 if is_stated else 1]),
+    )
+    assert born == ([1] if is_stated else [0, 1])
+
+
 def test_without_words_only_what_prompts_state_is_tracked(sam3: Sam3) -> None:
     assert run(Sam3Video(sam3, []), clip(2)) == [[], []]

@@ -119,6 +119,13 @@ def test_the_features_of_the_frame_outlive_the_last_object(session: Sam3Session)
     assert session.cache.get_vision_features(2) is not None
 
 
+def test_stated_objects_compete_with_none_for_pixels(session: Sam3Session) -> None:
+    session.adopt(0)
+    session.adopt(1)
+    assert len(set(session.obj_id_to_prompt_id.values())) == 2  # of one prompt, they would
+    assert all(number < 0 for number in session.obj_id_to_prompt_id.values())
+
+
 def test_a_session_that_is_reset_numbers_its_objects_from_0(session: Sam3Session) -> None:
     session.adopt(0)
     session.reset_state()

@@ -232,6 +232,21 @@ def test_instances_that_appear_together_are_ordered_from_left_to_right(sam3: Sam
     assert not shown[0].mask[:, 40:].any()
 
 
+def test_bfloat16_shows_nearly_the_same(sam3: Sam3, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(sam3, "dtype", dtype)
+        with scripted(sam3, lambda index, _: [] if index else [LEFT]):
+            video = Sam3Video(sam3, ["cat"])
+            frames = run(
+                video, clip(3), on_first(video, ObjectPrompt("", 0, box=Box(50, 5, 90, 60)))
+            )
+        shown.append(np.array([[found.mask for found in masks] for masks in frames]))
+    exact, coarse = shown
+    assert exact.shape == coarse.shape == (3, 2, HEIGHT, WIDTH)
+    assert (exact != coarse).mean() < 0.05
+
+
 def test_words_may_change_in_the_middle_of_a_video(sam3: Sam3) -> None:
     with scripted(sam3, lambda _, __: [EVERYWHERE]):
         video = Sam3Video(sam3, ["cat", "dog"])
@@ -254,7 +269,7 @@ def test_words_may_change_in_the_middle_of_a_video(sam3: Sam3) -> None:
 
 
 def test_a_concept_that_is_too_long_fails(sam3: Sam3) -> None:
-    with pytest.raises(PromptError, match="expected at most 30"):
+    with pytest.raises(PromptError, match="expected 1 to 30"):
         Sam3Video(sam3, ["cat", "ball " * 31])
 
 
@@ -343,6 +358,45 @@ def test_a_correction_is_remembered_and_leaves_other_objects_alone(
             np.array_equal(one.mask, other.mask) for one, other in zip(before, after, strict=True)
         ]
         assert same == [time < frame, *[True] * (len(same) - 1)]
+
+
+def test_a_correction_starts_from_the_mask_that_it_corrects(sam3: Sam3) -> None:
+    prompt = ObjectPrompt("", 0, clicks=(Click(10, 30, 0),))
+    finds = {"cat": [LEFT], "dog": [RIGHT]}
+    shown = []
+    for word in ("cat", "dog"):
+        with scripted(sam3, lambda _, concept: finds[concept]):
+            video = Sam3Video(sam3, [word])
+            video.track(clip(1)[0])
+            video.prompt(prompt, 0)
+            shown += [masks[0].mask for _, masks in video.ready(is_last=True)]
+    cat, dog = shown
+    assert not np.array_equal(cat, dog)
+
+
+def test_a_box_or_a_mask_states_an_instance_anew(sam3: Sam3) -> None:
+    shown = []
+    for number in (None, 0):
+        with scripted(sam3, lambda _, __: [LEFT]):
+            video = Sam3Video(sam3, ["cat"])
+            video.track(clip(1)[0])
+            video.prompt(ObjectPrompt("", 0, box=Box(40, 10, 90, 50)), number)
+            shown += [masks[-1].mask for _, masks in video.ready(is_last=True)]
+    stated, restated = shown
+    assert np.array_equal(stated, restated)
+
+
+def test_an_instance_that_gave_way_to_a_prompt_comes_back_by_one_of_its_own(sam3: Sam3) -> None:
+    mask = np.arange(WIDTH) + np.zeros((HEIGHT, 1)) < WIDTH * 12 / 32
+    with scripted(sam3, lambda index, _: [] if index else [LEFT]):
+        video = Sam3Video(sam3, ["cat"])
+
+        def state(index: int) -> None:
+            if index < 2:
+                video.prompt(ObjectPrompt("", index, mask=mask), 0 if index else None)
+
+        shown = run(video, clip(4), after=state)
+    assert [[found.instance.number for found in masks] for masks in shown] == [[1], *[[0, 1]] * 3]
 
 
 def test_what_a_prompt_states_is_not_found_as_well(sam3: Sam3) -> None:

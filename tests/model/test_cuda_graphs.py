@@ -15,6 +15,7 @@ from sam_video.model import cuda_graphs
 from sam_video.model.cuda_graphs import (
     CudaRecorder,
     Tensors,
+    free_cached_memory,
     is_recording_off,
     record_all,
     recordings_made,
@@ -274,3 +275,14 @@ def test_a_gpu_works_on_after_a_capture_that_failed(recorder_on_gpu: CudaRecorde
     assert torch.cuda.current_stream() == before
     torch.cuda.empty_cache()
     assert compute()[0].unique().tolist() == [1000.0]
+
+
+def test_cached_memory_is_freed_but_not_while_a_call_is_captured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+    assert record_all([free_cached_memory, lambda: calls.append("captured")])
+    assert calls == ["captured"]
+    free_cached_memory()
+    assert calls == ["captured", "emptied"]

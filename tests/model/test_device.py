@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sam_video.errors import DeviceError
-from sam_video.model.device import default_device, device_errors
+from sam_video.model.device import default_device, default_dtype, device_errors
 from sam_video.model.interface import ImageFeatures, MemoryBatch
 from sam_video.model.load import build_network, load_model, load_weights
 from sam_video.model.sam2 import SegmentationModel
@@ -31,6 +31,11 @@ NO_KERNEL = (
     "CUDA error: no kernel image is available for execution on the device\n"
     "CUDA kernel errors might be asynchronously reported at some other API call."
 )
+NO_CUDNN = (
+    "cuDNN Frontend error: [cudnn_frontend] Error: No execution plans support the graph.\n"
+    "Exception raised from run"
+)
+NO_CUBLAS = "cublasLt ran into an error!"
 NO_MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."
 
 
@@ -90,14 +95,29 @@ def test_an_old_driver_fails_with_what_to_do(devices: Path) -> None:
     [
         (RuntimeError(NO_KERNEL), "the GPU fails: CUDA error: no kernel image is available for"),
         (torch.AcceleratorError(NO_KERNEL), "the GPU fails: CUDA error: no kernel image"),
+        (RuntimeError(NO_CUDNN), "the GPU fails: cuDNN Frontend error: .* support the graph; "),
+        (RuntimeError(NO_CUBLAS), "the GPU fails: cublasLt ran into an error!; start again"),
         (torch.OutOfMemoryError(NO_MEMORY), "memory does not suffice: CUDA out of memory. Tried"),
     ],
-    ids=["runtime", "accelerator", "memory"],
+    ids=["runtime", "accelerator", "cudnn", "cublas", "memory"],
 )
 def test_what_a_gpu_refuses_fails_in_one_line(error: Exception, expected: str) -> None:
     with pytest.raises(DeviceError, match=expected) as caught, device_errors():
         raise error
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("has_units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)], ids=["L40S", "T4"]
+)
+def test_bfloat16_is_taken_where_the_gpu_need_not_emulate_it(
+    has_units: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_supported(including_emulation: bool = True) -> bool:
+        return has_units or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    assert default_dtype(torch.device("cuda")) is dtype
 
 
 def test_errors_of_other_kinds_pass() -> None:

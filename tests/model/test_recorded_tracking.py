@@ -1,20 +1,29 @@
 """Whole clips with recorded work; on a CPU, a recording is what is computed anew in place."""
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from sam_video.model import cuda_graphs
+from sam_video.model import cuda_graphs, sam2
 from sam_video.model.batch_attention import BatchAttention
 from sam_video.model.cuda_graphs import Tensors, recordings_made
 from sam_video.model.interface import ImageFeatures, MemoryBatch, Model, Prediction
 from sam_video.model.load import build_network, load_weights
+from sam_video.model.pixels import pack_masks
 from sam_video.model.recordings import size_for
+from sam_video.model.results import ResultTensors
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.model.tracked_work import BATCH_SIZES
 from sam_video.service.session import Session
@@ -348,6 +357,98 @@ def test_every_verb_waits_for_features_that_another_stream_computes(
         ready = FakeReady()
         call(ImageFeatures(image.features, image.high_res, ready))
         assert ready.num_waits == 1, name
+
+
+def test_a_recorded_model_is_freed_at_once() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        model = recorded_pocket(4)
+        tracked(model, [click(0), click(1)], 3)
+        recordings = model._work.attend._recordings._by_shape.values()
+        parts: list[weakref.ref[object]] = [weakref.ref(model)]
+        parts += [weakref.ref(one.inputs[1]) for one in recordings]
+        assert len(parts) > 4
+        del model, recordings
+        assert [part() for part in parts if part() is not None] == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("num_calls", [100, 20], ids=["recorded", "a recording fails"])
+def test_a_gpu_records_its_encoder_and_its_tracking_for_two_streams(
+    num_calls: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorders: dict[object, FailingRecorder] = {}
+
+    def recorder_on(stream: object) -> FailingRecorder:
+        recorders[stream] = FailingRecorder(num_calls, RuntimeError("CUDA error: no"))
+        return recorders[stream]
+
+    model = small_pocket()
+    beside: Any = SimpleNamespace(stream="the encoder's")
+    monkeypatch.setattr(model, "_beside", beside)
+    monkeypatch.setattr(sam2, "CudaRecorder", recorder_on)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _, priority: f"of priority {priority}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    with caplog.at_level(logging.INFO):
+        model._record(None)
+    assert list(recorders) == ["the encoder's", "of priority -1"]
+    assert "recording the work of a tracked frame took" in caplog.text
+    is_recorded = num_calls == 100
+    assert (model._beside is beside) is is_recorded
+    assert model.free_recordings() is is_recorded
+    if is_recorded:
+        encoder, tracking = recorders.values()
+        assert (encoder.num_replays, tracking.num_replays) == (2, 28)
+
+
+class DeviceWatch(TorchDispatchMode):
+    """Notes what a GPU would have to wait for: tensors of the CPU, and numbers read from it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves((args, kwargs, result)) if isinstance(one, Tensor)]
+        if any(one.device.type != "meta" for one in tensors) or "_local_scalar" in str(func):
+            self.found.append(str(func))
+        return result
+
+
+@torch.inference_mode()
+def test_recorded_work_reads_nothing_from_the_cpu_and_gives_it_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    network = build_network("pocket", image_size=SIZE).to("meta")
+    model = SegmentationModel(
+        network, device=torch.device("meta"), dtype=torch.float32, key_bytes=1 << 30
+    )
+    work = model._work
+    pixels = torch.empty(2, SIZE, SIZE, 3, dtype=torch.uint8, device="meta")
+    keys = torch.empty(2, 3, 100, 128, device="meta")
+    pack_masks(torch.empty(1, 8, dtype=torch.bool, device="meta"))  # makes a constant, once
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("numbers from the CPU"))
+    with DeviceWatch() as watch:
+        features, stride4, stride8 = (one[:1] for one in work.encode(pixels))
+        values = keys.new_empty(3, 100, 64)
+        (informed,) = work.attend._inform(features, keys, values, None)
+        logits, _, scores, _ = work.decode(stride4, stride8, informed)
+        work.encode_memories(features, logits, scores)
+        prediction = Prediction(logits, informed, scores, scores[:, 0])
+        pending = model.results_of(prediction, (64, 96), with_confidences=True)
+        assert isinstance(pending, ResultTensors)
+        assert pending.pack().shape == (3, 8 + 64 * 12 + 64 * 96)
+    assert watch.found == []
 
 
 def test_a_health_check_records_nothing(model: SegmentationModel) -> None:

@@ -331,6 +331,11 @@ def test_a_negative_click_without_a_name_corrects_the_nearest_object_also_with_w
     assert short(prompts) == ["dog@0 -2 [1:9]"]
 
 
+def test_clicks_without_names_are_no_instances_of_a_concept_named_object() -> None:
+    assert short(build_from(VIDEO, ["object"], click_coordinates="[1,100]")) == ["prompt_1@0 +1"]
+    assert short(build_from(VIDEO, ["person"], click_coordinates="[1,100]")) == ["object_1@0 +1"]
+
+
 def test_an_object_with_the_name_of_a_concept_has_its_own_negative_clicks() -> None:
     fields = {"click_labels": "1,0,0", "click_object_ids": "person,person,sky"}
     prompts = build_from(VIDEO, ["person"], click_coordinates=along_x(1, 2, 3), **fields)

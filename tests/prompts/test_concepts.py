@@ -125,6 +125,11 @@ def test_too_many_concepts_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MAX_CONCEPTS.variable, "3")
     fields = {"text_prompt": "a1,a2", "negative_prompt": "a3"}
     assert build(**fields) is not None
-    message = r"name 4 concepts together; expected at most 3 \(SAM_VIDEO_MAX_CONCEPTS\)$"
-    with pytest.raises(PromptError, match=message):
-        build(**fields, prompts='[{"text": "a4"}]')
+    for more, number in (
+        ({"prompts": '[{"text": "a4"}]'}, "with prompts and negative_prompt, names 4"),
+        ({"prompts": json.dumps([{"text": "a1"}] * 4)}, "^prompts names 4"),
+        ({"text_prompt": "a1,a2,a4,a5"}, "^text_prompt names 4"),
+    ):
+        message = rf"{number} concepts; expected at most 3 \(SAM_VIDEO_MAX_CONCEPTS\)$"
+        with pytest.raises(PromptError, match=message):
+            build(**fields | more)

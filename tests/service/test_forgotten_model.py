@@ -1,8 +1,10 @@
 """A model that a session forgets frees its memory at once, not when garbage is collected."""
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sam_video.errors import CheckpointError
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import Request
 from sam_video.service.session import Session
@@ -152,6 +155,45 @@ def test_a_model_is_freed_at_once_after_writing_has_failed(
     parts = watched_parts(session)
     session._model = None
     assert left_of(parts) == []
+
+
+def test_a_model_in_a_check_is_freed_before_the_next_is_loaded(
+    session: Session, request_of_two: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = watched_parts(session)
+    begun, loading = threading.Event(), threading.Event()
+    left: list[str] = []
+    encode = SegmentationModel.encode_images
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        loading.wait(0.5)
+        return encode(*arguments)
+
+    def load(*_: Any, **__: Any) -> None:
+        left.extend(left_of(parts))
+        loading.set()
+        raise CheckpointError("the end")
+
+    monkeypatch.setattr(SegmentationModel, "encode_images", slow)
+    monkeypatch.setattr("sam_video.service.session.load_model", load)
+    monkeypatch.setattr("sam_video.service.session.resolve_checkpoint", Path)
+    check = threading.Thread(target=session.check)
+    check.start()
+    begun.wait()
+    assert failure_of(session, replace(request_of_two, model="tiny"), tmp_path) == "the end"
+    check.join()
+    assert left == []
+
+
+def test_a_model_in_use_is_not_checked(
+    session: Session, request_of_two: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = session.predict(request_of_two, tmp_path / "out")
+    next(files)
+    monkeypatch.setattr("sam_video.service.session._check", None)
+    session.check()
+    files.close()
 
 
 def failure_of(session: Session, request: Request, folder: Path) -> str:

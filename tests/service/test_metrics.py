@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from sam_video.service.metrics import Metrics, TimedSource, timed
+from sam_video.service.metrics import Metrics, PeakMemory, TimedSource, timed
 from sam_video.video.frame_list import FrameList
 
 
@@ -94,3 +95,22 @@ def test_peak_memory_counts_what_was_held_and_let_go_since_it_began() -> None:
     before, peak, after = map(float, result.stdout.split())
     assert before + 90 <= peak <= before + 150
     assert after < before + 60
+
+
+def test_the_memory_of_a_gpu_counts_as_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved = 5 * 2**20
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2 * 2**20)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: reserved)
+    assert PeakMemory().gpu_megabytes() == 5.0
+
+
+def test_a_gpu_that_pytorch_was_not_loaded_for_has_no_memory_in_use() -> None:
+    script = (
+        "import sys\n"
+        "from sam_video.service.metrics import PeakMemory\n"
+        "print(PeakMemory().gpu_megabytes(), 'torch' in sys.modules)\n"
+    )
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert output.stdout.split() == [b"0.0", b"False"]

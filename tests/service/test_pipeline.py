@@ -25,7 +25,7 @@ from sam_video.model.load import build_network
 from sam_video.model.sam2 import SegmentationModel
 from sam_video.request import Request
 from sam_video.service.file_reader import FileReader
-from sam_video.service.pipeline import queue_size, segment_video
+from sam_video.service.pipeline import segment_video
 from sam_video.service.session import Session
 from sam_video.types import (
     BoolMask,
@@ -36,6 +36,7 @@ from sam_video.types import (
     ObjectPrompt,
     VideoInfo,
 )
+from sam_video.video.read_ahead import queue_size
 from sam_video.video.source import open_video
 from sam_video.writers.sink import Step
 from tests.clips import draw_clip

@@ -290,6 +290,17 @@ def test_a_negative_click_named_like_a_concept_excludes_an_instance(
     assert_follows(frames, "ball_2", TOP)
 
 
+@INTERVALS
+def test_a_click_that_excludes_nothing_is_told(
+    interval: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    used, vain = click(TOP, 0, "ball", 0), ObjectPrompt("ball", 6, (Click(60, 45, 0),))
+    segment([TOP, MIDDLE], [used], text=query(interval=interval))
+    assert "ignoring" not in caplog.text
+    assert names(segment([TOP], [vain], text=query(interval=interval))) == ["ball_1"]
+    assert "clicks that are on no instance, 1 of them, the first named 'ball'" in caplog.text
+
+
 def test_a_click_excludes_an_instance_that_is_found_later_than_there() -> None:
     def see_late(image: RGBImage) -> list[Detection]:
         is_late = (image == RED).all(axis=2)[:, :28].any()
@@ -368,6 +379,7 @@ def test_prompts_of_an_instance_that_is_not_found_make_it(
     assert_follows(frames, "ball_7", BOTTOM)
     assert [item.concept for item in frames[0].objects] == ["ball", "ball"]
     assert "ignoring negative clicks on 1 objects that were not found" in caplog.text
+    assert "first named 'ball_9'" in caplog.text
 
 
 def test_a_negative_click_alone_needs_words_that_find_its_object() -> None:

@@ -195,6 +195,20 @@ def test_a_preview_begins_where_the_prediction_will(
     assert names == ["preview_00004.png"]
 
 
+def test_what_words_find_in_a_still_image_has_its_candidates_too(
+    session: Session, tmp_path: Path
+) -> None:
+    draw_clip(tmp_path / "still.png", num_frames=1, size=SIZE)
+    inputs = {"text_prompt": "disc", "multimask_output": True, "output_masks": True}
+    names = predict(session, tmp_path / "still.png", tmp_path / "out", **inputs)
+    assert names == [
+        "frame_00000.webp",
+        *(f"candidate_disc_1_{number}.png" for number in (1, 2, 3)),
+        "rle.json",
+        "masks.zip",
+    ]
+
+
 def test_a_detector_is_kept_for_the_next_request_and_replaced_by_another(
     session: Session, clip: Path, tmp_path: Path, loaded: Loaded
 ) -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_video.detection.words_network import IMAGE_SIZE
+from sam_video.detection.words_finder import IMAGE_SIZE
 from sam_video.types import RGBImage
 from training.photos import PhotoLibrary
 from training.scenes import draw_landscape

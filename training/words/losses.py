@@ -1,4 +1,4 @@
-"""What the words network is trained by: focal loss of names, GIoU of boxes, and three more."""
+"""What the parts of the words network are trained by."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from sam_video.detection.vocabulary import NOUNS
-from sam_video.detection.words_network import CellOutputs
+from sam_video.detection.words_finder import CellOutputs, Finder
+from sam_video.detection.words_namer import NO_NOUN, Namer, mended
+from training.words.crops import CropBatch
 from training.words.targets import PHOTO, UNKNOWN, SceneBatch
 
 _ABSENT_FROM_PHOTOS = {
@@ -25,8 +27,8 @@ _ABSENT_FROM_PHOTOS = {
 """A photo of a landscape or a street may well show any of the other nouns."""
 
 
-class Losses(NamedTuple):
-    """Of a batch, each a scalar."""
+class FinderLosses(NamedTuple):
+    """Of a batch of scenes, each a scalar."""
 
     nouns: Tensor
     choice: Tensor
@@ -41,7 +43,12 @@ class Losses(NamedTuple):
         return total
 
 
-def losses(outputs: CellOutputs, batch: SceneBatch) -> Losses:
+def finder_losses(finder: Finder, batch: SceneBatch) -> FinderLosses:
+    """Let a finder look at scenes."""
+    return compare_cells(finder(batch.images), batch)
+
+
+def compare_cells(outputs: CellOutputs, batch: SceneBatch) -> FinderLosses:
     """Compare what the cells say with what they should."""
     found = batch.nouns >= 0
     weights = batch.weights[found]
@@ -55,12 +62,39 @@ def losses(outputs: CellOutputs, batch: SceneBatch) -> Losses:
         cross_entropy(logits.permute(0, 2, 3, 1)[found], truth[found], reduction="none")
         for logits, truth in ((outputs.nouns, batch.nouns), (outputs.colours, batch.colours))
     )
-    return Losses(
+    return FinderLosses(
         nouns=_focal_loss(outputs.nouns, batch) / total,
         choice=(choice * weights).sum() / total,
         boxes=((1 - generalised) * weights).sum() / total,
         quality=(quality * weights).sum() / total,
         colours=(colours * weights).sum() / total,
+    )
+
+
+class NamerLosses(NamedTuple):
+    """Of a batch of crops, each a scalar."""
+
+    nouns: Tensor
+    colours: Tensor
+    boxes: Tensor
+
+    def total(self) -> Tensor:
+        """Weigh them against each other."""
+        total: Tensor = self.nouns + 0.5 * self.colours + self.boxes
+        return total
+
+
+def namer_losses(namer: Namer, batch: CropBatch) -> NamerLosses:
+    """Let a namer look at crops."""
+    names = namer(batch.crops)
+    is_thing = batch.nouns != NO_NOUN
+    generalised, _ = box_overlaps(
+        mended(batch.boxes[is_thing], names.shifts[is_thing]), batch.things[is_thing]
+    )
+    return NamerLosses(
+        nouns=cross_entropy(names.nouns, batch.nouns, label_smoothing=0.02),
+        colours=cross_entropy(names.colours[is_thing], batch.colours[is_thing]),
+        boxes=(1 - generalised).mean(),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_video.detection.vocabulary import COLOURS, NOUNS
-from sam_video.detection.words_network import IMAGE_SIZE
+from sam_video.detection.words_finder import IMAGE_SIZE
 from sam_video.types import RGBImage
 from training.photos import IGNORE, OTHER, LabelMap, PhotoLibrary
 from training.shapes import draw_shape

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-import torch
 from safetensors.torch import load_file
 
-from sam_video.detection.pocket_words import Thing, find_things
 from sam_video.detection.vocabulary import NOUNS
-from sam_video.detection.words_network import WordsNetwork
+from sam_video.detection.words_network import Thing, WordsNetwork
 from training.photos import IGNORE
+from training.train import save_weights
+from training.words.overlaps import overlap
 from training.words.scenes import NamedThing, Scene, draw_scene
 
 _HELD_OUT_SEED = 2**40
@@ -77,16 +76,19 @@ class Scores:
 
     def colour_share(self, threshold: float) -> float:
         """Return how often the likeliest colour of a thing that is found is right."""
-        hits = self._hits(threshold)
-        return float(np.mean([f.is_colour_right for f in hits]))
+        return _mean([f.is_colour_right for f in self._hits(threshold)])
 
     def mean_overlap(self, threshold: float) -> float:
         """Return the mean IoU of the boxes of things that are found."""
-        return float(np.mean([f.overlap for f in self._hits(threshold)]))
+        return _mean([f.overlap for f in self._hits(threshold)])
 
     def _hits(self, threshold: float) -> list[Found]:
         kept = (f for found in self.found for f in found if f.score >= threshold)
         return [f for f in kept if f.overlap >= _HIT]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def compare(scene: Scene, things: Iterable[Thing]) -> list[Found]:
@@ -119,39 +121,35 @@ def _share_unknown(scene: Scene, box: tuple[float, ...]) -> float:
     return float((inside == IGNORE).mean())
 
 
-def overlap(box: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return the IoU of two boxes."""
-    first, second = np.array(box), np.array(other)
-    inside = _extent(np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:]))
-    union = _extent(first[:2], first[2:]) + _extent(second[:2], second[2:]) - inside
-    return inside / union if union else 0.0
-
-
-def _extent(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]) -> float:
-    return float(np.clip(end - start, 0, None).prod())
-
-
 def held_out_scenes(number: int) -> list[Scene]:
     """Draw the scenes of the score, which no run has seen."""
     return [draw_scene(np.random.default_rng([_HELD_OUT_SEED, i])) for i in range(number)]
 
 
-@torch.inference_mode()
 def score_network(network: WordsNetwork, scenes: Sequence[Scene]) -> Scores:
     """Let a network look at scenes."""
-    images = (torch.from_numpy(scene.image)[None] for scene in scenes)
-    return Scores(scenes, [find_things(network(image))[0] for image in images])
+    return Scores(scenes, [network.find(scene.image) for scene in scenes])
+
+
+def read_network(*paths: Path) -> WordsNetwork:
+    """Read a network from one file, or from one of a finder and one of a namer."""
+    network = WordsNetwork().eval()
+    if len(paths) == 1:
+        network.load_state_dict(load_file(paths[0]))
+        return network
+    finder, namer = paths
+    network.finder.load_state_dict(load_file(finder))
+    network.namer.load_state_dict(load_file(namer))
+    return network
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the scores of a file of weights."""
-    parser = argparse.ArgumentParser(prog="python -m training.words.score", description=__doc__)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--scenes", type=int, default=600)
-    options = parser.parse_args(arguments)
+    """Print the scores of weights, and join those of two parts."""
+    options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
-    network = WordsNetwork().eval()
-    network.load_state_dict(load_file(options.weights))
+    network = read_network(*options.weights)
+    if options.out:
+        save_weights(network.state_dict(), options.out)
     scores = score_network(network, held_out_scenes(options.scenes))
     for noun, name in enumerate(NOUNS):
         print(f"{name:10} AP50 {scores.average_precision(noun):.3f}")
@@ -163,6 +161,18 @@ def main(arguments: list[str] | None = None) -> None:
             f"reported {scores.absent_share(threshold):.4f}, colour "
             f"{scores.colour_share(threshold):.3f}, IoU {scores.mean_overlap(threshold):.3f}"
         )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.words.score",
+        description="Score pocket's words on held-out drawings.",
+    )
+    add = parser.add_argument
+    add("weights", type=Path, nargs="+", help="one file, or that of a finder and that of a namer")
+    add("--scenes", type=int, default=600, help="number of drawings")
+    add("--out", type=Path, help="file that both parts are written to")
+    return parser
 
 
 if __name__ == "__main__":

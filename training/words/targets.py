@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sam_video.detection.words_network import GRID
+from sam_video.detection.words_finder import GRID
 from training.photos import IGNORE, PhotoLibrary
 from training.words.scenes import (
     DrawnThing,
@@ -54,17 +54,21 @@ class SceneBatches(Dataset[SceneBatch]):
     """
 
     def __init__(self, photos: PhotoLibrary | None, *, scenes: int, seed: int, steps: int) -> None:
-        self._photos, self._scenes, self._seed, self._steps = photos, scenes, seed, steps
+        self._photos, self._scenes, self.seed, self._steps = photos, scenes, seed, steps
         self._pool: tuple[int, list[DrawnThing]] = (-1, [])
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> SceneBatch:
+        return collate(self.draw(step))
+
+    def draw(self, step: int) -> list[Scene]:
+        """Draw the scenes of a step."""
         if step >= self._steps:
             raise IndexError(step)
-        rng = np.random.default_rng([self._seed, step])
-        return collate([self._draw(rng, step) for _ in range(self._scenes)])
+        rng = np.random.default_rng([self.seed, step])
+        return [self._draw(rng, step) for _ in range(self._scenes)]
 
     def _draw(self, rng: np.random.Generator, step: int) -> Scene:
         if rng.random() < _CROWDED_SHARE:
@@ -73,7 +77,7 @@ class SceneBatches(Dataset[SceneBatch]):
 
     def _draw_pool(self, index: int) -> list[DrawnThing]:
         if self._pool[0] != index:
-            rng = np.random.default_rng([self._seed, index, 1])
+            rng = np.random.default_rng([self.seed, index, 1])
             self._pool = (index, [draw_any(rng, 96) for _ in range(_THINGS_OF_A_POOL)])
         return self._pool[1]
 

@@ -1,4 +1,4 @@
-"""Train pocket's words: `python -m training.words.train --help`."""
+"""Train a part of pocket's words: `python -m training.words.train --help`."""
 
 import argparse
 import math
@@ -13,83 +13,30 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from sam_video.detection.words_network import WordsNetwork
+from sam_video.detection.words_finder import Finder
+from sam_video.detection.words_namer import Namer
 from sam_video.model.pocket import PocketTrunk
 from training.photos import PhotoLibrary
-from training.train import Clock, learning_rate_factor, save_weights
-from training.words.losses import Losses, losses
-from training.words.targets import SceneBatch, SceneBatches
+from training.train import Clock, save_weights
+from training.words.crops import CropBatches
+from training.words.losses import finder_losses, namer_losses
+from training.words.targets import SceneBatches
+from training.words.trainer import Trainer
 
-_AVERAGE_DECAY = 0.998
+_POCKET = Path("weights/pocket.safetensors")
 _TRUNK_SHARE = 0.4
 """Of the learning rate, for the trunk, which has learned already."""
-_WARM_UP = 0.02
 _REPORT_EVERY = 50
 _TRUNK_PREFIX = "image_encoder.trunk."
 
 
-class Trainer:
-    """A network, its optimiser and the running average of its weights."""
-
-    def __init__(self, network: WordsNetwork, *, learning_rate: float) -> None:
-        self.network, self.learning_rate = network.eval(), learning_rate
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
-        trunk = [p for p in network.trunk.parameters() if p.requires_grad]
-        heads = [p for name, p in network.named_parameters() if not name.startswith("trunk.")]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": heads, "share": 1.0}, {"params": trunk, "share": _TRUNK_SHARE}],
-            weight_decay=0.02,
-        )
-        self.step = 0
-
-    def learn(self, batch: SceneBatch, progress: float) -> tuple[float, ...]:
-        """Take one optimisation step and return its losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = (
-                self.learning_rate * group["share"] * learning_rate_factor(progress, _WARM_UP)
-            )
-        parts = losses(self.network(batch.images), batch)
-        self.optimizer.zero_grad()
-        parts.total().backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
-        if norm.isfinite():
-            self.optimizer.step()
-        self.step += 1
-        self._update_average()
-        return tuple(float(part.detach()) for part in parts)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to go on exactly from here."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved `state`."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average[name].copy_(value)
-        self.step = state["step"]
-
-
-def build(weights: Path) -> WordsNetwork:
-    """Build the network to train from the weights of words, or of the pocket checkpoint.
+def build_finder(weights: Path) -> Finder:
+    """Build the finder to train from the weights of a finder, or of the pocket checkpoint.
 
     The trunk's normalisations are in its weights, and its first layers, which know edges already,
     do not learn.
     """
-    network = WordsNetwork()
+    network = Finder()
     assert network.noun_head.bias is not None
     nn.init.constant_(network.noun_head.bias, -4.6)  # a name is rare: one in a hundred at first
     found = load_file(weights)
@@ -109,13 +56,29 @@ def build(weights: Path) -> WordsNetwork:
     return network
 
 
+def finder_trainer(options: argparse.Namespace) -> Trainer:
+    """Return what trains the finder, from other weights."""
+    finder = build_finder(options.weights or _POCKET)
+    groups = [(finder.trunk, _TRUNK_SHARE)]
+    rate = options.learning_rate
+    return Trainer(finder, finder_losses, learning_rate=rate, decay=0.998, groups=groups)
+
+
+def namer_trainer(options: argparse.Namespace) -> Trainer:
+    """Return what trains the namer, from nothing or from other weights."""
+    namer = Namer()
+    if options.weights:
+        namer.load_state_dict(load_file(options.weights))
+    return Trainer(namer, namer_losses, learning_rate=options.learning_rate, decay=0.99)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the training, from the command line."""
+    """Run the training of a part, from the command line."""
     options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(build(options.weights), learning_rate=options.learning_rate)
+    trainer = finder_trainer(options) if options.part == "finder" else namer_trainer(options)
     clock = Clock(options.steps, 60 * options.minutes)
     resumed = options.out / "last.pt"
     if options.resume and resumed.exists():
@@ -127,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(trainer: Trainer, clock: Clock, options: argparse.Namespace) -> None:
     """Learn until the clock ends; report and save now and then."""
-    history: list[tuple[float, ...]] = []
+    history: list[dict[str, float]] = []
     saved = time.monotonic()
     started = saved - clock.spent_seconds
     for batch in _loader(trainer.step, clock.steps, options):
@@ -141,13 +104,14 @@ def _run(trainer: Trainer, clock: Clock, options: argparse.Namespace) -> None:
             history.clear()
         if time.monotonic() - saved > 60 * options.save_minutes:
             saved = time.monotonic()
-            _save(trainer, clock, options.out)
-    _save(trainer, clock, options.out)
+            _save(trainer, clock, options)
+    _save(trainer, clock, options)
 
 
-def _loader(step: int, steps: int, options: argparse.Namespace) -> DataLoader[SceneBatch]:
+def _loader(step: int, steps: int, options: argparse.Namespace) -> DataLoader[Any]:
     photos = PhotoLibrary(*options.photos) if options.photos else None
-    batches = SceneBatches(photos, scenes=options.scenes, seed=options.seed, steps=steps)
+    scenes = SceneBatches(photos, scenes=options.scenes, seed=options.seed, steps=steps)
+    batches = scenes if options.part == "finder" else CropBatches(scenes)
     return DataLoader(
         Subset(batches, range(step, steps)),
         batch_size=None,
@@ -156,36 +120,36 @@ def _loader(step: int, steps: int, options: argparse.Namespace) -> DataLoader[Sc
     )
 
 
-def _report(trainer: Trainer, clock: Clock, history: list[tuple[float, ...]]) -> None:
-    means = zip(Losses._fields, np.mean(history, axis=0), strict=True)
-    losses_text = ", ".join(f"{name} {mean:.3f}" for name, mean in means)
-    minutes = clock.spent_seconds / 60
-    print(f"step {trainer.step}, {minutes:.1f} min: {losses_text}", flush=True)
+def _report(trainer: Trainer, clock: Clock, history: list[dict[str, float]]) -> None:
+    means = {name: np.mean([losses[name] for losses in history]) for name in history[0]}
+    text = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+    print(f"step {trainer.step}, {clock.spent_seconds / 60:.1f} min: {text}", flush=True)
 
 
-def _save(trainer: Trainer, clock: Clock, folder: Path) -> None:
+def _save(trainer: Trainer, clock: Clock, options: argparse.Namespace) -> None:
     """Write the state to resume from and the averaged weights."""
-    part = folder / "last.part"
+    part = options.out / "last.part"
     torch.save({"trainer": trainer.state(), "spent_seconds": clock.spent_seconds}, part)
-    part.replace(folder / "last.pt")
-    save_weights(trainer.average, folder / "pocket_words.safetensors")
+    part.replace(options.out / "last.pt")
+    save_weights(trainer.average, options.out / f"{options.part}.safetensors")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.words.train",
-        description="Train pocket's own words on drawn scenes, on a CPU. The averaged weights go "
-        "to OUT/pocket_words.safetensors.",
+        description="Train a part of pocket's own words on drawn scenes, on a CPU. The averaged "
+        "weights go to OUT/PART.safetensors.",
     )
     add = parser.add_argument
-    add("--weights", type=Path, required=True, help="of words, or of pocket (.safetensors)")
+    add("--part", choices=["finder", "namer"], required=True, help="what learns")
+    add("--weights", type=Path, help="to start from (.safetensors)")
     add("--photos", type=Path, nargs="+", help="folders of SET/images; some are backgrounds")
     add("--out", type=Path, required=True, help="folder for checkpoints")
     add("--resume", action="store_true", help="go on from OUT/last.pt if it is there")
     add("--steps", type=int, default=1_000_000, help="length of the run in steps")
     add("--minutes", type=float, default=math.inf, help="length of the run in time, if shorter")
     add("--scenes", type=int, default=4, help="in each batch")
-    add("--learning-rate", type=float, default=2e-3, help="of the heads, at its highest")
+    add("--learning-rate", type=float, default=2e-3, help="at its highest; the trunk's is lower")
     add("--seed", type=int, default=0, help="same seed and steps, same weights")
     add("--workers", type=int, default=0, help="processes that draw scenes ahead")
     add("--save-minutes", type=float, default=4, help="between checkpoints")

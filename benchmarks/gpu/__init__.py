@@ -1,0 +1,1 @@
+"""The first minutes on a GPU as one command: what is wrong there, and how fast it is."""
