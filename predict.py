@@ -87,6 +87,8 @@ class Predictor(BasePredictor):
         text_interval: int = Input(default=10, ge=0, description="Look for what is new on every Nth frame; 0 looks on the first frame only, which is faster. Example: 30"),
         max_objects: int = Input(default=0, ge=0, description="Keep at most so many of what the words find, the surest first; 0 keeps all. Example: 5"),
         enhance_prompt: bool = Input(default=True, description="On: of sentences in text_prompt and negative_prompt only what they name is looked for, such as dog for please segment the two dogs. Off: the words are taken as they are."),
+        export_formats: str = Input(default="", description="Further data files, for other programs, separated by commas: davis, coco_tracks, yolo, mot, mots, cvat, label_studio for training and annotation; prores and png_alpha, with transparency, for video editors. Some have another form: coco_tracks=polygons, yolo=parts, prores=objects, png_alpha=objects. Example: davis, coco_tracks"),
+        mask_cleaning: str = Input(default="", description="Clean the masks before they are written, in pixels: fill holes and drop dots of at most so many pixels, grow (or with a minus sign shrink) by so many, continue the mask over a border of the picture, smooth the outline. Example: holes=50, dots=20, grow=-1, border=2, smooth=1.5"),
     ) -> Iterator[Path]:
         """Yield the output files, each as soon as it is complete."""
         # fmt: on

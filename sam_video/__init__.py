@@ -25,6 +25,7 @@ from sam_video.types import (
 from sam_video.video.frame_list import FrameList
 
 if TYPE_CHECKING:
+    from sam_video.cleaning import MaskCleaning
     from sam_video.detection.engines import load_detector
     from sam_video.detection.query import TextQuery
     from sam_video.model.load import load_model
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sam_video.service.session import Session
 
 _HEAVY = {
+    "MaskCleaning": "sam_video.cleaning",
     "Session": "sam_video.service.session",
     "TextQuery": "sam_video.detection.query",
     "load_detector": "sam_video.detection.engines",
@@ -48,6 +50,7 @@ __all__ = [
     "Frame",
     "FrameList",
     "FrameSource",
+    "MaskCleaning",
     "MaskFrame",
     "ObjectMask",
     "ObjectPrompt",

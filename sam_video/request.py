@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_video.errors import RequestError, one_line
+from sam_video.export_formats import parse_export_formats
 
 MASK_TYPES = ("binary", "highlighted", "greenscreen", "alpha")
 ANNOTATION_TYPES = ("mask", "box", "both")
@@ -122,6 +123,10 @@ class Request:
     """The most instances that words find, the surest first; 0 is no limit."""
     enhance_prompt: bool = True
     """Reduce a sentence to the concepts in it."""
+    export_formats: str = ""
+    """Further data files, separated by commas, as `parse_export_formats` reads them."""
+    mask_cleaning: str = ""
+    """What is cleaned in masks before they are written, as `MaskCleaning.from_text` reads it."""
 
     def __post_init__(self) -> None:
         _check_input_video(self.input_video)
@@ -141,6 +146,11 @@ class Request:
                 f"rle_format is {self.rle_format!r}; expected coco with multimask_output,"
                 " as no other form holds candidates"
             )
+        parse_export_formats(self.export_formats)
+        if self.mask_cleaning:
+            from sam_video.cleaning import MaskCleaning  # noqa: PLC0415 (imports OpenCV)
+
+            MaskCleaning.from_text(self.mask_cleaning)
         if 0 <= self.end_frame < self.start_frame:
             raise RequestError(
                 f"end_frame is {self.end_frame}; expected start_frame, {self.start_frame}, or later"

@@ -11,7 +11,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("errors", "disk_spool", "progress"),
     ("types",),
-    ("limits", "request", "rle"),
+    ("limits", "export_formats", "cleaning", "rle"),
+    ("request",),
     ("workers",),
     ("prompts", "video", "checkpoints"),
     ("model", "writers"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sam_video.checkpoints.catalogue import resolve_checkpoint
+from sam_video.cleaning import MaskCleaning
 from sam_video.detection.query import TextQuery
 from sam_video.errors import DeviceError, RequestError
 from sam_video.prompts import build_concepts, build_prompts
@@ -144,7 +145,7 @@ class Session:
             output.open(file_patterns(request))
             primary = primary_sink(request, source.info, prompts, output.private)
             read_sound = partial(reader.read_sound, request.input_video, name=name)
-            extra = list(extra_sinks(request, source.info, output.private, read_sound))
+            extra = list(extra_sinks(request, source.info, prompts, output.private, read_sound))
             writer = WriteBehind(
                 [primary, *extra],
                 _num_waiting(request, source, metrics.objects, has_words=bool(sought)),
@@ -203,8 +204,9 @@ class Session:
             wait_timer=partial(self.metrics.pause, "tracking"),
             text=query,
         )
+        cleaning = MaskCleaning.from_text(request.mask_cleaning)
         with closing(timed(frames, partial(self.metrics.count_as, "tracking"))) as found:
-            for number, masks in enumerate(found):
+            for number, masks in enumerate(map(cleaning.apply, found)):
                 if request.preview and (number or not query):
                     yield _prompted_alone(masks, prompts)
                 else:

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from sam_video.cleaning import MaskCleaning
+from sam_video.export_formats import parse_export_formats
 from sam_video.request import Request
 from sam_video.types import ObjectPrompt, VideoInfo
 from sam_video.writers.boxes import BoxWriter
 from sam_video.writers.candidates import CandidateWriter
 from sam_video.writers.coco import CocoWriter
+from sam_video.writers.exports import EXPORTED_FILES, export_sinks
 from sam_video.writers.images import ImageSequenceWriter
 from sam_video.writers.overlays import OverlayWriter, SoundReader
 from sam_video.writers.previews import PreviewWriter
@@ -24,7 +28,11 @@ def primary_sink(
     """Create the sink that draws masks; only this one skips frames by `output_frame_interval`."""
     if request.preview:
         return PreviewWriter(folder, info, prompts)
-    drawn = {"mask_type": request.mask_type, "annotation_type": request.annotation_type}
+    drawn: dict[str, Any] = {
+        "mask_type": request.mask_type,
+        "annotation_type": request.annotation_type,
+        "opacity": MaskCleaning.from_text(request.mask_cleaning).alpha,
+    }
     if request.output_video:
         interval = request.frame_interval * request.output_frame_interval
         return MaskVideoWriter(
@@ -48,11 +56,16 @@ def file_patterns(request: Request) -> list[str]:
         "confidences.zip": request.output_confidences,
         "candidate_*.png": request.multimask_output,
     }
-    return [name for name, is_written in names.items() if is_written]
+    exported = [EXPORTED_FILES[name] for name in parse_export_formats(request.export_formats)]
+    return [*(name for name, is_written in names.items() if is_written), *exported]
 
 
 def extra_sinks(
-    request: Request, info: VideoInfo, folder: Path, read_sound: SoundReader
+    request: Request,
+    info: VideoInfo,
+    prompts: Sequence[ObjectPrompt],
+    folder: Path,
+    read_sound: SoundReader,
 ) -> Iterator[Sink]:
     """Create the sinks that get every processed frame; `read_sound` reads the input's sound."""
     if request.output_overlay and not request.preview:
@@ -67,6 +80,7 @@ def extra_sinks(
         yield confidence_zip(folder)
     if request.multimask_output:
         yield CandidateWriter(folder, info)
+    yield from export_sinks(request, info, prompts, folder)
 
 
 def rle_writer(rle_format: str, folder: Path, info: VideoInfo) -> Sink:

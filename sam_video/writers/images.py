@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sam_video.errors import RequestError
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.pictures import encode_picture, write_files
-from sam_video.writers.render import render
+from sam_video.writers.pictures import encode_picture, mask_picture, write_files
+from sam_video.writers.render import Opacity, render
 from sam_video.writers.sink import Step
 
 MAX_IMAGE_SIDE_PX = {"webp": 16383, "jpg": 65500}
@@ -39,6 +39,7 @@ class ImageSequenceWriter:
         annotation_type: str,
         image_format: str,
         quality: int,
+        opacity: Opacity = mask_picture,
     ) -> None:
         limit = MAX_IMAGE_SIDE_PX.get(image_format)
         if limit is not None and max(info.width, info.height) > limit:
@@ -50,12 +51,13 @@ class ImageSequenceWriter:
         self._folder = folder
         self._mask_type = mask_type
         self._annotation_type = annotation_type
+        self._opacity = opacity
         self._image_format = image_format
         self._quality = quality
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw and encode one image."""
-        image = render(masks, self._mask_type, self._annotation_type)
+        image = render(masks, self._mask_type, self._annotation_type, self._opacity)
         path = self._folder / f"frame_{masks.frame.index:05d}.{self._image_format}"
         data = encode_picture(image, self._image_format, self._quality)
         return partial(write_files, {path: data})

@@ -3,6 +3,8 @@
 Objects are drawn in the order of their index; where two overlap, the later one is on top.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ from sam_video.writers.pictures import mask_picture
 
 GrayImage = npt.NDArray[np.uint8]
 """`(H, W)` uint8."""
+
+Opacity = Callable[[BoolMask], GrayImage]
 
 RGBAImage = npt.NDArray[np.uint8]
 """`(H, W, 4)` uint8, RGB (not multiplied by alpha) and alpha."""
@@ -31,7 +35,10 @@ BOX_WIDTH_PX = 2
 
 
 def render(
-    masks: MaskFrame, mask_type: str, annotation_type: str = "mask"
+    masks: MaskFrame,
+    mask_type: str,
+    annotation_type: str = "mask",
+    opacity: Opacity = mask_picture,
 ) -> GrayImage | RGBImage | RGBAImage:
     """Draw a frame's masks in one of the request's styles.
 
@@ -39,6 +46,7 @@ def render(
         masks: The frame and its masks, all of one size `(H, W)`.
         mask_type: `binary`, `highlighted`, `greenscreen` or `alpha`.
         annotation_type: Marks that `highlighted` draws, `mask`, `box` or `both`; others ignore it.
+        opacity: For `alpha`, which others ignore too.
 
     Returns:
         `(H, W)` uint8 for `binary`, `(H, W, 4)` uint8 RGBA for `alpha`, `(H, W, 3)` uint8 RGB for
@@ -46,7 +54,9 @@ def render(
     """
     if mask_type == "highlighted":
         return highlighted(masks, annotation_type)
-    return {"binary": binary, "greenscreen": greenscreen, "alpha": alpha}[mask_type](masks)
+    if mask_type == "alpha":
+        return alpha(masks, opacity)
+    return {"binary": binary, "greenscreen": greenscreen}[mask_type](masks)
 
 
 def binary(masks: MaskFrame) -> GrayImage:
@@ -62,14 +72,18 @@ def greenscreen(masks: MaskFrame) -> RGBImage:
     return screen
 
 
-def alpha(masks: MaskFrame) -> RGBAImage:
+def alpha(masks: MaskFrame, opacity: Opacity = mask_picture) -> RGBAImage:
     """Cut the objects out: the source, opaque (255) on any object and transparent (0) elsewhere.
 
     Transparent pixels keep the colour of the source, so that scaled or compressed edges do not turn
     dark, and users can still widen the mask.
+
+    Args:
+        masks: The frame and its masks.
+        opacity: Turns the union of all masks into the alpha channel, such as one of soft edges.
     """
     image = cv2.cvtColor(masks.frame.image, cv2.COLOR_RGB2RGBA)
-    image[..., 3] = binary(masks)
+    image[..., 3] = opacity(union(masks))
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 
 import ffmpeg
 import imageio_ffmpeg
@@ -22,8 +22,9 @@ from sam_video.limits import MAX_STALL_SECONDS
 from sam_video.workers.patience import Patience
 from sam_video.workers.threads import POLL_SECONDS, wait_until_ready
 from sam_video.writers.atomic_files import partial_path, public_name
+from sam_video.writers.video_forms import H264, VideoForm
 
-ENCODERS = ("libx264", "libvpx-vp9")
+ENCODERS = ("libx264", "libvpx-vp9", "prores_ks")
 """The encoders that the ffmpeg program must have, by FFmpeg's names."""
 
 PLACEHOLDER = "file:output"
@@ -32,38 +33,10 @@ PLACEHOLDER = "file:output"
 LAST_WORDS_SECONDS = 5
 """Time for a program that has closed its input to write its error and exit."""
 
-MAX_SIDE_PX = {"libx264": 16384, "libvpx-vp9": 16383}
-"""Largest width or height; that of VP9 is the limit of the library in Debian and browsers."""
-
 MAX_SAR_TERM = 65535
 """H.264 has 16 bits for each term of a pixel's aspect ratio."""
 
 COLOURS = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
-
-H264: dict[str, Any] = {
-    "format": "mp4",
-    "vcodec": "libx264",
-    "preset": "veryfast",
-    "crf": 18,
-    "pix_fmt": "yuv420p",
-    "movflags": "+faststart",
-}
-
-VP9_ALPHA: dict[str, Any] = {
-    "format": "webm",
-    "vcodec": "libvpx-vp9",
-    "deadline": "realtime",
-    "cpu-used": 8,
-    "row-mt": 1,
-    "b:v": 0,
-    "crf": 18,
-    "pix_fmt": "yuva420p",
-    # The alpha plane is a stream of its own; hidden frames would shift it against the colours.
-    "auto-alt-ref": 0,
-    "metadata:s:v:0": "alpha_mode=1",
-    # Without this, the file gets a random number as its identifier.
-    "fflags": "+bitexact",
-}
 
 
 @cache
@@ -82,7 +55,7 @@ def find_ffmpeg() -> str:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError:
         raise VideoError(
-            f"no ffmpeg program with {' and '.join(ENCODERS)} is installed;"
+            f"no ffmpeg program with {', '.join(ENCODERS[:-1])} and {ENCODERS[-1]} is installed;"
             " install ffmpeg or imageio-ffmpeg"
         ) from None
 
@@ -108,11 +81,9 @@ def _encoders_of(program: str) -> str:
 class VideoEncoder:
     """Writes a video file of constant frame rate that browsers play.
 
-    It is H.264 in MP4; with transparency, VP9 in WebM, whose second stream is the alpha plane.
-
     The file appears under its name when `finish` returns. Encoding runs in a child process, in
     parallel; the process starts with the first frame, and `close` ends it. Colours are BT.709, and
-    tagged so. Since 4:2:0 needs even sizes, an odd width or height repeats the last column or row,
+    tagged so. Where 4:2:0 needs even sizes, an odd width or height repeats the last column or row,
     as a transparent copy if the video has alpha.
 
     Args:
@@ -121,7 +92,7 @@ class VideoEncoder:
         height: Height of the images in pixels.
         frame_rate: Frames per second.
         pixel_aspect: Width of a pixel divided by its height; players stretch by it.
-        has_alpha: Whether images have a fourth channel, 0 for transparent pixels.
+        form: Codec and container, and whether images have an alpha channel.
 
     Raises:
         VideoError: The images are too large for the format, or there is no ffmpeg program.
@@ -135,10 +106,11 @@ class VideoEncoder:
         height: int,
         frame_rate: Fraction,
         pixel_aspect: Fraction = Fraction(1),
-        has_alpha: bool = False,
+        form: VideoForm = H264,
     ) -> None:
         self._name = public_name(path)
-        limit = MAX_SIDE_PX["libvpx-vp9" if has_alpha else "libx264"]
+        self._form = form
+        limit = form.max_side_px
         if max(width, height) > limit:
             raise VideoError(
                 f"{self._name!r} holds at most {limit} pixels a side, and frames have"
@@ -147,7 +119,7 @@ class VideoEncoder:
         self._program = find_ffmpeg()
         self._path = path
         self._partial = partial_path(path)
-        self._shape = (height, width, 4 if has_alpha else 3)
+        self._shape = (height, width, 4 if form.has_alpha else 3)
         self._frame_rate = frame_rate
         self._pixel_aspect = pixel_aspect.limit_denominator(MAX_SAR_TERM)
         self._is_finished = False
@@ -185,7 +157,8 @@ class VideoEncoder:
             VideoError: The program ended, for example because the disk is full.
         """
         assert image.shape == self._shape and image.dtype == np.uint8, (image.shape, image.dtype)
-        rest = np.ascontiguousarray(_pad_to_even(image)).data.cast("B")
+        padded = _pad_to_even(image) if self._form.needs_even_sizes else image
+        rest = np.ascontiguousarray(padded).data.cast("B")
         patience = Patience(self._process.pid, self._partial)
         while rest:
             if not wait_until_ready(self._pipe.fileno(), select.POLLOUT, patience.is_over):
@@ -226,11 +199,12 @@ class VideoEncoder:
 
     def _command(self) -> list[str]:
         height, width, num_channels = self._shape
+        step = 2 if self._form.needs_even_sizes else 1
         images = ffmpeg.input(
             "pipe:0",
             format="rawvideo",
             pix_fmt="rgba" if num_channels == 4 else "rgb24",
-            video_size=(width + width % 2, height + height % 2),
+            video_size=(width + width % step, height + height % step),
             framerate=str(self._frame_rate),
         )
         # Without accurate_rnd and full_chroma_int, pure colours are off by a few levels.
@@ -248,7 +222,7 @@ class VideoEncoder:
             PLACEHOLDER,
             color_range="tv",
             **COLOURS,
-            **(VP9_ALPHA if num_channels == 4 else H264),
+            **self._form.options,
         ).global_args("-hide_banner", "-loglevel", "error")
         command: list[str] = output.compile(cmd=self._program, overwrite_output=True)
         # Inserted last, since ffmpeg-python accepts only names of valid Unicode.

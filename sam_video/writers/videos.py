@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from sam_video.types import MaskFrame, VideoInfo
-from sam_video.writers.pictures import Picture
-from sam_video.writers.render import render
+from sam_video.writers.pictures import Picture, mask_picture
+from sam_video.writers.render import Opacity, render
 from sam_video.writers.sink import Step
 from sam_video.writers.video_encoder import VideoEncoder
+from sam_video.writers.video_forms import H264, VP9_ALPHA
 
 MIN_FRAME_RATE = Fraction(1, 3600)
 """MP4 cannot show a frame for much longer than an hour."""
@@ -42,23 +43,25 @@ class MaskVideoWriter:
         annotation_type: str,
         video_fps: int,
         interval: int = 1,
+        opacity: Opacity = mask_picture,
     ) -> None:
         has_alpha = mask_type == "alpha"
         self._path = folder / ("output_video.webm" if has_alpha else "output_video.mp4")
         self._mask_type = mask_type
         self._annotation_type = annotation_type
+        self._opacity = opacity
         self._encoder = VideoEncoder(
             self._path,
             width=info.width,
             height=info.height,
             frame_rate=Fraction(video_fps) or _thinned_rate(info, interval),
             pixel_aspect=info.pixel_aspect,
-            has_alpha=has_alpha,
+            form=VP9_ALPHA if has_alpha else H264,
         )
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Draw one frame; `finish` completes the video."""
-        image = render(masks, self._mask_type, self._annotation_type)
+        image = render(masks, self._mask_type, self._annotation_type, self._opacity)
         if image.ndim == 2:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
         return partial(self._write, image)

@@ -1,18 +1,17 @@
 """Write masks and confidences as one image per object and frame, in a zip."""
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from sam_video.types import MaskFrame, ObjectMask
-from sam_video.writers.atomic_files import AtomicFile, errors_naming
+from sam_video.writers.atomic_zip import AtomicZip
 from sam_video.writers.filenames import FileNames
 from sam_video.writers.pictures import encode_picture, mask_picture
 from sam_video.writers.sink import Step
-from sam_video.writers.stored_zip import StoredZip
 
 
 def mask_zip(folder: Path) -> "ObjectZipWriter":
@@ -40,15 +39,9 @@ class ObjectZipWriter:
     """
 
     def __init__(self, path: Path, image_of: Callable[[ObjectMask], npt.NDArray[np.uint8]]) -> None:
-        self._path = path
-        self._output = AtomicFile(path)
+        self._zip = AtomicZip(path)
         self._image_of = image_of
         self._names = FileNames()
-
-    @cached_property
-    def _archive(self) -> StoredZip:
-        """The archive; it is begun on first use."""
-        return StoredZip(self._output.file, self._path.parent)
 
     def prepare(self, masks: MaskFrame) -> Step:
         """Encode the images of one frame; `finish` completes the zip."""
@@ -56,24 +49,17 @@ class ObjectZipWriter:
         return partial(self._write, masks.frame.index, images)
 
     def _write(self, index: int, images: dict[str, bytes]) -> list[Path]:
-        with errors_naming(self._path):
-            for object_id, data in images.items():
-                self._archive.add(f"{index}_{self._names.of(object_id)}.png", data)
+        for object_id, data in images.items():
+            self._zip.add(f"{index}_{self._names.of(object_id)}.png", data)
         return []
 
     def finish(self) -> list[Path]:
         """Complete the zip and return its path."""
-        with errors_naming(self._path):
-            self._archive.finish()
-        return [self._output.finish()]
+        return [self._zip.finish()]
 
     def close(self) -> None:
         """Remove an incomplete zip."""
-        try:
-            if "_archive" in vars(self):  # it has been begun
-                self._archive.close()
-        finally:
-            self._output.close()
+        self._zip.close()
 
 
 def _mask_image(item: ObjectMask) -> npt.NDArray[np.uint8]:

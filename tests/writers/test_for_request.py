@@ -7,10 +7,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from sam_video.errors import RequestError
 from sam_video.request import RLE_FORMATS, Request
-from sam_video.types import Candidate, MaskFrame, Samples
+from sam_video.types import Candidate, Click, MaskFrame, ObjectPrompt, Samples
+from sam_video.writers.exports import export_sinks
 from sam_video.writers.for_request import extra_sinks, file_patterns, primary_sink, rle_writer
 from tests.mask_frames import HEIGHT, INFO, WIDTH, disc, mask_frame, moving_discs, write_all
 
@@ -118,6 +122,9 @@ def test_start_length_without_frames_is_valid(tmp_path: Path) -> None:
         ({"output_video": True, "output_masks": True, "output_confidences": True}, False),
         ({"output_video": True, "output_overlay": True, "mask_type": "alpha"}, False),
         ({"preview": True, "output_video": True, "output_overlay": True}, False),
+        ({"export_formats": "davis, coco_tracks, yolo=parts, mot, mots"}, False),
+        ({"export_formats": "cvat, label_studio, prores, png_alpha=objects"}, False),
+        ({"export_formats": "prores=objects", "mask_cleaning": "smooth=2"}, False),
     ],
 )
 def test_the_names_of_all_files_are_known_before(
@@ -132,11 +139,33 @@ def test_the_names_of_all_files_are_known_before(
     def silence(_: object) -> Generator[Samples, None, None]:
         yield from ()
 
+    prompts = [ObjectPrompt("dog", 0, (Click(20, 20),))]
     sinks = [
-        primary_sink(request, info, [], tmp_path),
-        *extra_sinks(request, info, tmp_path, silence),
+        primary_sink(request, info, prompts, tmp_path),
+        *extra_sinks(request, info, prompts, tmp_path, silence),
     ]
     names = [path.name for sink in sinks for path in write_all(sink, [masks])]
     patterns = file_patterns(request)
     assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in names)
     assert all(any(fnmatchcase(name, pattern) for name in names) for pattern in patterns)
+
+
+def test_videos_of_objects_that_words_find_fail(tmp_path: Path) -> None:
+    request = Request(input_video=Path("a.mp4"), text_prompt="dog", export_formats="prores=objects")
+    with pytest.raises(RequestError, match="prores=objects with text_prompt, whose objects are"):
+        list(export_sinks(request, INFO, [], tmp_path))
+
+
+def test_a_smooth_edge_is_half_transparent(tmp_path: Path) -> None:
+    request = Request(
+        input_video=Path("a.mp4"),
+        mask_type="alpha",
+        output_format="png",
+        mask_cleaning="smooth=2",
+    )
+    sink = primary_sink(request, INFO, [], tmp_path)
+    (path,) = write_all(sink, [mask_frame(0, {"dog": disc(20, 20)})])
+    opacity = np.asarray(Image.open(path))[20, :, 3]
+    assert opacity[20] == 255
+    assert opacity[40] == 0
+    assert ((opacity > 60) & (opacity < 200)).any()

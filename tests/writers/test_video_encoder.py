@@ -22,6 +22,7 @@ from sam_video.limits import MAX_STALL_SECONDS
 from sam_video.types import RGBImage
 from sam_video.video.source import open_video
 from sam_video.writers.video_encoder import VideoEncoder, find_ffmpeg
+from sam_video.writers.video_forms import H264, PRORES_4444, VP9_ALPHA, VideoForm
 from tests.alpha_video import decode_alpha
 from tests.clips import draw_frame
 
@@ -43,7 +44,7 @@ def encode(
             height=height,
             frame_rate=frame_rate,
             pixel_aspect=pixel_aspect,
-            has_alpha=num_channels == 4,
+            form=VP9_ALPHA if num_channels == 4 else H264,
         )
     ) as video:
         for image in images:
@@ -234,7 +235,11 @@ def test_leaving_by_an_exception_leaves_nothing_behind(
 ) -> None:
     image = drawn()[0]
     video = VideoEncoder(
-        tmp_path / name, width=96, height=64, frame_rate=RATE, has_alpha=image.shape[2] == 4
+        tmp_path / name,
+        width=96,
+        height=64,
+        frame_rate=RATE,
+        form=VP9_ALPHA if image.shape[2] == 4 else H264,
     )
     with pytest.raises(error), closing(video):
         video.write(image)
@@ -315,17 +320,16 @@ def test_a_program_that_hangs_is_killed_and_fails(
 
 
 @pytest.mark.parametrize(
-    ("size", "has_alpha", "limit"),
-    [((16385, 2), False, 16384), ((2, 16385), False, 16384), ((16384, 2), True, 16383)],
+    ("size", "form", "limit"),
+    [((16385, 2), H264, 16384), ((2, 16385), H264, 16384), ((16384, 2), VP9_ALPHA, 16383)],
+    ids=["wide", "high", "transparent"],
 )
 def test_larger_images_than_the_format_takes_fail_before_any_is_written(
-    tmp_path: Path, size: tuple[int, int], has_alpha: bool, limit: int
+    tmp_path: Path, size: tuple[int, int], form: VideoForm, limit: int
 ) -> None:
     width, height = size
     with pytest.raises(VideoError, match=f"'a' holds at most {limit} .* {width}x{height}; expect"):
-        VideoEncoder(
-            tmp_path / "a", width=width, height=height, frame_rate=RATE, has_alpha=has_alpha
-        )
+        VideoEncoder(tmp_path / "a", width=width, height=height, frame_rate=RATE, form=form)
 
 
 @pytest.mark.parametrize(("width", "num_channels"), [(16384, 3), (16383, 4)])
@@ -368,11 +372,11 @@ def test_the_systems_program_is_used_if_it_has_all_encoders(
         return str(program)
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    both = "V....D libx264 H.264 (codec h264)\nV....D libvpx-vp9 VP9 (codec vp9)"
-    program = install(both)
+    every = "V....D libx264 H.264\nV....D libvpx-vp9 VP9\nVFS... prores_ks ProRes"
+    program = install(every)
     assert find_ffmpeg() == program
     for missing, another in (("libx264", "libopenh264"), ("libvpx-vp9", "vp9_vaapi")):
-        install(both.replace(missing, another))
+        install(every.replace(missing, another))
         assert find_ffmpeg() not in (program, "ffmpeg")
     find_ffmpeg.cache_clear()
 
@@ -406,6 +410,31 @@ def test_no_program_at_all_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", missing)
     find_ffmpeg.cache_clear()
-    with pytest.raises(VideoError, match=r"^no ffmpeg program with libx264 and libvpx-vp9 is"):
+    with pytest.raises(VideoError, match=r"^no ffmpeg program with libx264, .* and prores_ks is"):
         find_ffmpeg()
     find_ffmpeg.cache_clear()
+
+
+@pytest.mark.parametrize("size", [(96, 64), (97, 63)], ids=["even", "odd"])
+def test_prores_keeps_sizes_colours_and_transparency(tmp_path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    image = np.full((height, width, 4), (200, 60, 30, 0), np.uint8)
+    image[10:40, 20:70, 3] = 255
+    image[:, :20, 3] = 128
+    path = tmp_path / "a.mov"
+    with closing(
+        VideoEncoder(path, width=width, height=height, frame_rate=RATE, form=PRORES_4444)
+    ) as video:
+        video.write(image)
+        video.write(image)
+        video.finish()
+    with av.open(path) as container:
+        (stream,) = container.streams.video
+        assert stream.codec_context.codec_tag == "ap4h"
+        first, second = container.decode(stream)
+        assert (first.width, first.height) == size
+        assert first.format.name.startswith("yuva444p")
+        for frame in (first, second):
+            found = frame.to_ndarray(format="rgba")
+            assert np.abs(found[..., 3].astype(int) - image[..., 3]).max() <= 2
+            assert np.abs(found[..., :3].astype(int) - image[..., :3]).mean() < 3
