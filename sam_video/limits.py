@@ -98,17 +98,37 @@ INPUT_SIZES = (1024, 768, 512)
 """Sides in pixels of the square that frames are resized to for SAM 2.1's networks: the size that
 they were trained on first."""
 
+GPU_FEATURES = ("recording", "kernel")
+"""What may make a GPU faster and has not been measured on one: CUDA graphs, with the image encoder
+on a stream of its own; and the attention kernel for narrow values."""
+
 
 def check_limits() -> None:
     """Read every variable once, so that a wrong value fails at setup.
 
     Raises:
         RequestError: A variable is not a number that its limit accepts, or `SAM_VIDEO_INPUT_SIZE`
-            is not one of `INPUT_SIZES`.
+            is not one of `INPUT_SIZES`, or `SAM_VIDEO_GPU_FEATURES` names another than these.
     """
     for limit in LIMITS:
         _ = limit.value
     checked_input_size()
+    gpu_features()
+
+
+def gpu_features() -> frozenset[str]:
+    """Return those of `GPU_FEATURES` that `SAM_VIDEO_GPU_FEATURES` names; by default none.
+
+    Raises:
+        RequestError: It names another one.
+    """
+    text = os.environ.get("SAM_VIDEO_GPU_FEATURES", "")
+    named = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not named <= set(GPU_FEATURES):
+        raise RequestError(
+            f"SAM_VIDEO_GPU_FEATURES is {text[:100]!r}; expected any of {', '.join(GPU_FEATURES)}"
+        )
+    return named
 
 
 def checked_input_size(size: int | None = None) -> int:

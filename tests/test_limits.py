@@ -18,6 +18,7 @@ from PIL import Image
 from sam_video.cli import main
 from sam_video.errors import RequestError, SamVideoError, VideoError
 from sam_video.limits import (
+    GPU_FEATURES,
     LIMITS,
     MAX_FRAME_PIXELS,
     MAX_FRAMES,
@@ -28,6 +29,7 @@ from sam_video.limits import (
     MAX_ZIP_MEMBERS,
     Limit,
     check_limits,
+    gpu_features,
 )
 from sam_video.request import Request
 from sam_video.service.pipeline import segment_video
@@ -54,6 +56,19 @@ def test_an_environment_variable_sets_a_limit(
     assert limit.value == limit.largest
     monkeypatch.setenv(limit.variable, str(limit.largest + 1))
     with pytest.raises(RequestError, match=f"; expected a whole number from 1 to {limit.largest}"):
+        check_limits()
+
+
+def test_what_was_not_measured_on_a_gpu_is_off_unless_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SAM_VIDEO_GPU_FEATURES", raising=False)
+    assert gpu_features() == frozenset()
+    monkeypatch.setenv("SAM_VIDEO_GPU_FEATURES", " kernel, recording ")
+    assert gpu_features() == set(GPU_FEATURES)
+    monkeypatch.setenv("SAM_VIDEO_GPU_FEATURES", "kernel,fast")
+    message = "SAM_VIDEO_GPU_FEATURES is 'kernel,fast'; expected any of recording, kernel"
+    with pytest.raises(RequestError, match=message):
         check_limits()
 
 

@@ -8,6 +8,7 @@ networks whose checkpoint is not at hand get random weights.
 
 import argparse
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from benchmarks.gpu.tracking import (
     time_clips,
     time_compiled,
 )
+from sam_video.limits import GPU_FEATURES
 from sam_video.request import MODEL_NAMES
 
 
@@ -52,6 +54,7 @@ def parts(bench: Bench) -> list[Part]:
 def main() -> int:
     """Run all parts and return the exit status."""
     options = parse_options()
+    os.environ["SAM_VIDEO_GPU_FEATURES"] = ",".join(GPU_FEATURES)  # off unless asked for
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     options.out.mkdir(parents=True, exist_ok=True)
     report = Report(options.budget, options.out / "gpu.json", is_rehearsal=options.cpu)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from sam_video.limits import gpu_features
 from sam_video.model.attention_tiles import tile_for, tiles_for
 from sam_video.model.cuda_graphs import is_close
 from sam_video.progress import timed_step
@@ -207,7 +208,8 @@ def fastest_attention(
     """Return a kernel made for narrow values where it runs and is right, else `attend`.
 
     A table says which tiles the kernel takes for a GPU and a number of objects, so that each start
-    makes the same choice. Here the kernel is compiled, which takes some seconds, and checked.
+    makes the same choice. Here the kernel is compiled, which takes some seconds, and checked. It is
+    tried only where `SAM_VIDEO_GPU_FEATURES` names `kernel`.
 
     Args:
         num_queries: Tokens of an image.
@@ -216,7 +218,7 @@ def fastest_attention(
         dtype: Of all of them.
         device: Where they are.
     """
-    if device.type != "cuda" or dtype is not torch.bfloat16:
+    if device.type != "cuda" or dtype is not torch.bfloat16 or "kernel" not in gpu_features():
         return attend
     try:
         from sam_video.model.fused_attention import attend_fused  # noqa: PLC0415

@@ -5,7 +5,6 @@ all of them at once; see "Accelerating PyTorch with CUDA Graphs" (pytorch.org, 2
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -134,8 +133,8 @@ def free_cached_memory() -> None:
 
 
 def is_recording_off() -> bool:
-    """Tell whether this process records nothing: by `SAM_VIDEO_CUDA_GRAPHS=0`, or as it failed."""
-    return _process.has_failed or os.environ.get("SAM_VIDEO_CUDA_GRAPHS") == "0"
+    """Tell whether this process records nothing any more, as it has failed to."""
+    return _process.has_failed
 
 
 def record_all(steps: Sequence[Callable[[], None]]) -> bool:

@@ -14,6 +14,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from sam_video.limits import gpu_features
 from sam_video.model.cuda_graphs import CudaRecorder, Recorder, is_recording_off
 from sam_video.model.device import default_device, default_dtype, device_name
 from sam_video.model.image_encoder import ImageEncoder, moved
@@ -80,7 +81,8 @@ class SegmentationModel:
         in_batches = self._is_on_gpu or recorder is not None
         with timed_step("preparing the model"):
             self._prepare_parts(network.eval(), key_bytes, in_batches=in_batches)
-        self._beside = SideStream(self.device) if self._is_on_gpu else None
+        records = self._is_on_gpu and "recording" in gpu_features()
+        self._beside = SideStream(self.device) if records else None
         self._record(recorder)
 
     @torch.inference_mode()

@@ -92,6 +92,7 @@ class Kernel:
     ) -> None:
         self.factor = factor
         self.tiles: list[Tile] = []
+        monkeypatch.setenv("SAM_VIDEO_GPU_FEATURES", "kernel")
         module = SimpleNamespace(attend_fused=self.attend)
         monkeypatch.setitem(sys.modules, "sam_video.model.fused_attention", module)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
@@ -121,6 +122,13 @@ def test_a_gpu_takes_the_kernel_with_the_tile_that_the_table_says(
     for trial in TRIALS:
         assert torch.equal(chosen(*trial), attend(*trial))
     assert kernel.tiles == [tile_for((8, 9), len(trial[1])) for trial in TRIALS]
+
+
+def test_the_kernel_is_not_tried_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    monkeypatch.delenv("SAM_VIDEO_GPU_FEATURES")
+    assert choose() is attend
+    assert kernel.tiles == []
 
 
 def test_the_kernel_is_left_where_the_table_names_no_tile(monkeypatch: pytest.MonkeyPatch) -> None:

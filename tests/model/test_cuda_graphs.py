@@ -30,7 +30,6 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 def process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every test begin as a process does."""
     monkeypatch.setattr(cuda_graphs, "_process", cuda_graphs._Process())
-    monkeypatch.delenv("SAM_VIDEO_CUDA_GRAPHS", raising=False)
 
 
 class FakeStream:
@@ -195,16 +194,6 @@ def test_any_failure_ends_recording_in_this_process_and_is_said_once(
         "work on the GPU cannot be recorded (CUDA error: operation failed); tracking is slower"
     ]
     assert torch.equal(batched(torch.ones(2, 3))[0], torch.full((2, 3), 2.0))
-
-
-def test_recording_is_switched_off_by_a_variable(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("SAM_VIDEO_CUDA_GRAPHS", "0")
-    steps: list[Callable[[], None]] = [lambda: pytest.fail("it is off")]
-    assert not record_all(steps)
-    assert is_recording_off()
-    assert caplog.messages == []
 
 
 def test_one_thread_records_at_a_time() -> None:
