@@ -26,7 +26,7 @@ _MIDDLE = 0.3
 """A cell finds a thing from within so many of its box's sides off its centre."""
 
 
-_CROWDED_SHARE = 0.5
+_CROWDED_SHARE = 0.6
 _STEPS_OF_A_POOL = 150
 _THINGS_OF_A_POOL = 300
 
