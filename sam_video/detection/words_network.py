@@ -1,7 +1,7 @@
 """The network of pocket's own words: one part finds things, the other looks at each of them.
 
-Both say which noun and colour a thing has. They err differently, so that their probabilities are
-multiplied.
+The namer looks twice, the second time at the box that it has mended. Both parts say which noun and
+colour a thing has; they err differently, so that their opinions are joined.
 """
 
 from dataclasses import dataclass
@@ -73,9 +73,14 @@ class WordsNetwork(nn.Module):
         found = candidates(CellOutputs(*(value.float().cpu() for value in outputs)))
         if not len(found.boxes):
             return []
-        crops = np.stack([crop(seen, tuple(box)) for box in found.boxes.tolist()])
-        names = self.namer(torch.from_numpy(crops).to(device))
-        return named(found, Names(*(value.float().cpu() for value in names)))
+        first = self._look(seen, found.boxes)
+        found = found._replace(boxes=mended(found.boxes, first.shifts))
+        return named(found, self._look(seen, found.boxes))
+
+    def _look(self, image: RGBImage, boxes: Tensor) -> Names:
+        crops = np.stack([crop(image, tuple(box)) for box in boxes.tolist()])
+        names = self.namer(torch.from_numpy(crops).to(self.finder.grid.device))
+        return Names(*(value.float().cpu() for value in names))
 
 
 def resized(image: RGBImage) -> RGBImage:
@@ -118,9 +123,9 @@ def named(found: Candidates, names: Names) -> list[Thing]:
     ]
 
 
-def _agreed(logits: Tensor, others: Tensor) -> Tensor:
-    """Multiply the probabilities of two `(N, K)` opinions."""
-    return (logits.log_softmax(dim=1) + others.log_softmax(dim=1)).softmax(dim=1)
+def _agreed(finder: Tensor, namer: Tensor) -> Tensor:
+    """Join the `(N, K)` opinions of both parts, the namer's with twice the weight."""
+    return (0.5 * finder.log_softmax(dim=1) + namer.log_softmax(dim=1)).softmax(dim=1)
 
 
 def surest(boxes: Tensor) -> list[int]:

@@ -207,9 +207,9 @@ def _draw_centre(painter: Painter, size: float) -> npt.NDArray[np.float64]:
     return np.asarray(places[int(np.argmin(hidden))])
 
 
-def draw_any(rng: np.random.Generator, side: int) -> DrawnThing:
-    """Draw a thing of any noun and colour on a square of `side` pixels."""
-    noun = str(rng.choice(NOUNS))
+def draw_any(rng: np.random.Generator, side: int, nouns: Sequence[str] = NOUNS) -> DrawnThing:
+    """Draw a thing of any of some nouns, in any colour, on a square of `side` pixels."""
+    noun = str(rng.choice(nouns))
     colour = str(rng.choice(COLOURS))
     if noun in _NATURAL and rng.random() < _NATURAL[noun][1]:
         colour = _NATURAL[noun][0]
