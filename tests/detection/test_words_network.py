@@ -118,7 +118,7 @@ def test_thing_of_another_noun_scores_nothing() -> None:
 
 def test_finder_and_namer_both_have_a_say() -> None:
     nouns, colours = torch.zeros(1, len(NOUNS)), torch.zeros(1, len(COLOURS))
-    nouns[0, BALLOON], colours[0, BLUE] = 4, 4
+    nouns[0, BALLOON], colours[0, BLUE] = 8, 8
     found = Candidates(torch.ones(1), torch.tensor([LEFT]), nouns, colours)
     seen = torch.zeros(1, len(NOUNS) + 1), torch.zeros(1, len(COLOURS)), torch.zeros(1, 4)
     seen[0][0, BALL], seen[1][0, RED] = 1, 1
