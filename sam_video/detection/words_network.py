@@ -1,6 +1,11 @@
-"""The network of pocket's own words: one part finds things, the other names each of them."""
+"""The network of pocket's own words: one part finds things, the other looks at each of them.
+
+The namer looks twice, the second time at the box that it has mended. Both parts say which noun and
+colour a thing has; they err differently, so that their opinions are joined.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,6 +43,19 @@ class Thing:
         return self.score if colour is None else self.score * self.colours[colour] ** 0.5
 
 
+class Candidates(NamedTuple):
+    """`N` boxes that may hold things, the surest first, as the finder has them."""
+
+    certainty: Tensor
+    """`(N,)`, 0 to 1."""
+    boxes: Tensor
+    """`(N, 4)`: left, top, right, bottom in shares of the image."""
+    nouns: Tensor
+    """`(N, len(NOUNS))` logits."""
+    colours: Tensor
+    """`(N, len(COLOURS))` logits."""
+
+
 class WordsNetwork(nn.Module):
     """Finds the things in an image that it knows, all of them each time."""
 
@@ -52,12 +70,17 @@ class WordsNetwork(nn.Module):
         seen = resized(image)
         device = self.finder.grid.device
         outputs = self.finder(torch.from_numpy(seen)[None].to(device))
-        certainty, boxes = candidates(CellOutputs(*(value.float().cpu() for value in outputs)))
-        if not len(boxes):
+        found = candidates(CellOutputs(*(value.float().cpu() for value in outputs)))
+        if not len(found.boxes):
             return []
-        crops = np.stack([crop(seen, tuple(box)) for box in boxes.tolist()])
-        names = self.namer(torch.from_numpy(crops).to(device))
-        return named(certainty, boxes, Names(*(value.float().cpu() for value in names)))
+        first = self._look(seen, found.boxes)
+        found = found._replace(boxes=mended(found.boxes, first.shifts))
+        return named(found, self._look(seen, found.boxes))
+
+    def _look(self, image: RGBImage, boxes: Tensor) -> Names:
+        crops = np.stack([crop(image, tuple(box)) for box in boxes.tolist()])
+        names = self.namer(torch.from_numpy(crops).to(self.finder.grid.device))
+        return Names(*(value.float().cpu() for value in names))
 
 
 def resized(image: RGBImage) -> RGBImage:
@@ -68,12 +91,8 @@ def resized(image: RGBImage) -> RGBImage:
     return np.ascontiguousarray(square, dtype=np.uint8)
 
 
-def candidates(outputs: CellOutputs) -> tuple[Tensor, Tensor]:
-    """Turn what the cells of one image say into boxes that may hold things.
-
-    Returns:
-        `(N,)` how sure the cells are of each, and `(N, 4)` boxes, the surest first.
-    """
+def candidates(outputs: CellOutputs) -> Candidates:
+    """Turn what the cells of one image say into boxes that may hold things."""
     probability = outputs.nouns[0].sigmoid().amax(dim=0)
     certainty = (probability * outputs.quality[0, 0].sigmoid()).sqrt().flatten()
     boxes = outputs.boxes[0].permute(1, 2, 0).reshape(-1, 4).clamp(0, 1)
@@ -81,18 +100,20 @@ def candidates(outputs: CellOutputs) -> tuple[Tensor, Tensor]:
     order = certainty.sort(descending=True, stable=True).indices[:_MOST_CELLS]
     order = order[(certainty[order] >= _LEAST_SCORE) & (extents[order] > 0)]
     kept = order[surest(boxes[order])][:_MOST_CANDIDATES]
-    return certainty[kept], boxes[kept]
+    nouns, colours = (logits[0].flatten(1).T for logits in (outputs.nouns, outputs.colours))
+    return Candidates(certainty[kept], boxes[kept], nouns[kept], colours[kept])
 
 
-def named(certainty: Tensor, boxes: Tensor, names: Names) -> list[Thing]:
+def named(found: Candidates, names: Names) -> list[Thing]:
     """Give each candidate its likeliest noun and mend its box.
 
     Of those that overlap then the surest alone remains.
     """
-    boxes = mended(boxes, names.shifts)
-    probability, nouns = names.nouns.softmax(dim=1)[:, :NO_NOUN].max(dim=1)
-    scores = (probability * certainty).sqrt()
-    colours = names.colours.softmax(dim=1)
+    boxes = mended(found.boxes, names.shifts)
+    is_thing = 1 - names.nouns.softmax(dim=1)[:, NO_NOUN]
+    choice, nouns = _agreed(found.nouns, names.nouns[:, :NO_NOUN]).max(dim=1)
+    scores = (choice * is_thing * found.certainty).sqrt()
+    colours = _agreed(found.colours, names.colours)
     order = scores.sort(descending=True, stable=True).indices
     extents = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1)
     order = order[(scores[order] >= _LEAST_SCORE) & (extents[order] > 0)]
@@ -100,6 +121,11 @@ def named(certainty: Tensor, boxes: Tensor, names: Names) -> list[Thing]:
         Thing(int(nouns[i]), float(scores[i]), tuple(boxes[i].tolist()), tuple(colours[i].tolist()))
         for i in order[surest(boxes[order])]
     ]
+
+
+def _agreed(finder: Tensor, namer: Tensor) -> Tensor:
+    """Join the `(N, K)` opinions of both parts, the namer's with four times the weight."""
+    return (0.25 * finder.log_softmax(dim=1) + namer.log_softmax(dim=1)).softmax(dim=1)
 
 
 def surest(boxes: Tensor) -> list[int]:

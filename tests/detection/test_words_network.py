@@ -7,7 +7,14 @@ import torch
 from sam_video.detection.vocabulary import COLOURS, NOUNS
 from sam_video.detection.words_finder import GRID, IMAGE_SIZE, CellOutputs
 from sam_video.detection.words_namer import CROP_SIZE, NO_NOUN, Names, crop, mended
-from sam_video.detection.words_network import Thing, WordsNetwork, candidates, named, resized
+from sam_video.detection.words_network import (
+    Candidates,
+    Thing,
+    WordsNetwork,
+    candidates,
+    named,
+    resized,
+)
 
 BALL, BALLOON = NOUNS.index("ball"), NOUNS.index("balloon")
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")
@@ -34,7 +41,7 @@ def found(*things: CellThing) -> list[Edges]:
     for (row, column), logit, box in things:
         cells.nouns[0, BALL, row, column] = logit
         cells.boxes[0, :, row, column] = torch.tensor(box)
-    return [rounded(tuple(box)) for box in candidates(cells)[1].tolist()]
+    return [rounded(tuple(box)) for box in candidates(cells).boxes.tolist()]
 
 
 def things_of(boxes: list[Edges], *crops: tuple[int, float]) -> list[Thing]:
@@ -44,8 +51,9 @@ def things_of(boxes: list[Edges], *crops: tuple[int, float]) -> list[Thing]:
         nouns[row, noun] = logit
     colours = torch.zeros(len(crops), len(COLOURS))
     colours[:, RED] = 9
-    shifts = torch.zeros(len(crops), 4)
-    return named(torch.ones(len(boxes)), torch.tensor(boxes), Names(nouns, colours, shifts))
+    undecided = torch.zeros(len(boxes), len(NOUNS)), torch.zeros(len(boxes), len(COLOURS))
+    found = Candidates(torch.ones(len(boxes)), torch.tensor(boxes), *undecided)
+    return named(found, Names(nouns, colours, torch.zeros(len(crops), 4)))
 
 
 def nouns_and_boxes(things: list[Thing]) -> list[tuple[int, Edges]]:
@@ -106,6 +114,17 @@ def test_colour_takes_part_in_the_score() -> None:
 def test_thing_of_another_noun_scores_nothing() -> None:
     thing = Thing(noun=BALL, score=0.9, box=LEFT, colours=(1.0,) * len(COLOURS))
     assert thing.score_as(BALLOON, None) == 0
+
+
+def test_finder_and_namer_both_have_a_say() -> None:
+    nouns, colours = torch.zeros(1, len(NOUNS)), torch.zeros(1, len(COLOURS))
+    nouns[0, BALLOON], colours[0, BLUE] = 8, 8
+    found = Candidates(torch.ones(1), torch.tensor([LEFT]), nouns, colours)
+    seen = torch.zeros(1, len(NOUNS) + 1), torch.zeros(1, len(COLOURS)), torch.zeros(1, 4)
+    seen[0][0, BALL], seen[1][0, RED] = 1, 1
+    (thing,) = named(found, Names(*seen))
+    assert thing.noun == BALLOON
+    assert thing.colours[BLUE] > thing.colours[RED] > thing.colours[COLOURS.index("green")]
 
 
 def test_box_is_mended_in_its_own_sides_and_ends_at_the_border() -> None:

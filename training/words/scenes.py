@@ -20,9 +20,9 @@ _NATURAL = {"tree": ("green", 0.7), "sun": ("yellow", 0.6)}
 _TURNING = {"ball", "star", "kite", "fish", "butterfly", "heart", "umbrella"}
 """Things that are seen at any tilt."""
 _LEAST_PIXELS = 30
-_LEAST_SHARE = 0.3
+_LEAST_SHARE = 0.45
 """Of a thing that has to be seen, or nobody can say what it is."""
-_LEAST_TREE_SHARE = 0.12
+_LEAST_TREE_SHARE = 0.2
 """A tree in front is cut off by the frame, and still one."""
 
 
@@ -149,9 +149,9 @@ def draw_scene(rng: np.random.Generator, photos: PhotoLibrary | None = None) -> 
     drawn = []
     for label in range(1, _draw_number(rng) + 1):
         _paste_unnamed(painter)
-        size = float(np.exp(rng.uniform(np.log(28), np.log(150))))
+        size = float(np.exp(rng.uniform(np.log(30), np.log(130))))
         thing = draw_any(rng, _canvas_side(size))
-        centre = rng.uniform(-0.03, 1.03, 2) * IMAGE_SIZE
+        centre = _draw_centre(painter, size)
         area = _paste_thing(painter, thing, label, size=size, centre=centre)
         drawn.append((label, thing.noun, thing.colour, area))
     if rng.random() < 0.15:
@@ -192,12 +192,24 @@ def _finish(painter: Painter, drawn: list[tuple[int, str, str, float]], *, is_ph
 
 def _draw_number(rng: np.random.Generator) -> int:
     """Draw how many named things there are; a tenth of the scenes has none."""
-    return 0 if rng.random() < 0.1 else int(rng.integers(1, 9))
+    return 0 if rng.random() < 0.1 else int(rng.integers(1, 7))
 
 
-def draw_any(rng: np.random.Generator, side: int) -> DrawnThing:
-    """Draw a thing of any noun and colour on a square of `side` pixels."""
-    noun = str(rng.choice(NOUNS))
+def _draw_centre(painter: Painter, size: float) -> npt.NDArray[np.float64]:
+    """Draw where a thing goes: of five places the one that hides least of what is there."""
+    places = painter.rng.uniform(0.03, 0.97, (5, 2)) * IMAGE_SIZE
+    starts = np.clip(places - size / 2, 0, None).astype(int)
+    ends = (places + size / 2).astype(int)
+    hidden = [
+        (painter.labels[top:bottom, left:right] > 0).sum()
+        for (left, top), (right, bottom) in zip(starts, ends, strict=True)
+    ]
+    return np.asarray(places[int(np.argmin(hidden))])
+
+
+def draw_any(rng: np.random.Generator, side: int, nouns: Sequence[str] = NOUNS) -> DrawnThing:
+    """Draw a thing of any of some nouns, in any colour, on a square of `side` pixels."""
+    noun = str(rng.choice(nouns))
     colour = str(rng.choice(COLOURS))
     if noun in _NATURAL and rng.random() < _NATURAL[noun][1]:
         colour = _NATURAL[noun][0]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sam_video.detection.vocabulary import NOUNS
 from sam_video.detection.words_finder import GRID
 from training.photos import IGNORE, PhotoLibrary
 from training.words.scenes import (
@@ -26,9 +27,11 @@ _MIDDLE = 0.3
 """A cell finds a thing from within so many of its box's sides off its centre."""
 
 
-_CROWDED_SHARE = 0.5
+_CROWDED_SHARE = 0.6
 _STEPS_OF_A_POOL = 150
 _THINGS_OF_A_POOL = 300
+_NOUNS_OF_A_POOL = (*NOUNS, *("ball", "balloon") * 3)
+"""Balls and balloons are hard to tell apart, and shown four times as often as other things."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +81,10 @@ class SceneBatches(Dataset[SceneBatch]):
     def _draw_pool(self, index: int) -> list[DrawnThing]:
         if self._pool[0] != index:
             rng = np.random.default_rng([self.seed, index, 1])
-            self._pool = (index, [draw_any(rng, 96) for _ in range(_THINGS_OF_A_POOL)])
+            self._pool = (
+                index,
+                [draw_any(rng, 96, _NOUNS_OF_A_POOL) for _ in range(_THINGS_OF_A_POOL)],
+            )
         return self._pool[1]
 
 
