@@ -195,15 +195,27 @@ class Association:
 
     def _count(self, now: _Round, matches: Mapping[str, int]) -> None:
         """Note which objects are on detections; what is not visible is not looked for."""
-        for name in now.names:
+        for column, name in enumerate(now.names):
             if name in self._given_rounds:
                 self._given_rounds[name] += 1
             elif item := self.instances.get(name):
                 item.rounds += 1
                 if name in matches:
                     item.score = max(item.score, now.found[matches[name]].score)
-                elif item.is_on_probation:
+                elif item.is_on_probation and not self._is_misnamed(now, column, matches):
                     item.misses += 1
+
+    def _is_misnamed(self, now: _Round, column: int, matches: Mapping[str, int]) -> bool:
+        """Whether a detection of another concept is of an object, and of no other one.
+
+        Something is there, then: the first name stays, though the detector may change its mind.
+        """
+        own = self._concept_of(now.names[column])
+        free = [row for row in range(len(now.found)) if row not in matches.values()]
+        others = [row for row in free if now.found[row].concept != own]
+        wanted = [row for row in others if not self._is_unwanted(now.found[row])]
+        is_wanted = own not in self._query.negative_concepts
+        return is_wanted and bool((now.ious[wanted, column] >= SAME).any())
 
     def _hide_negative(self, now: _Round) -> None:
         """Hide new objects that detections of negative concepts are of."""
