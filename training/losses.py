@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 MASK_SIDE = 128
 """Masks are compared at this resolution, a little above that of the decoder."""
 _FOCAL_WEIGHT = 20.0
-_ABSENCE_WEIGHT = 4.0
+_ABSENCE_WEIGHT = 2.0
 """Of the score where the object is hidden or gone. It is on few frames: with equal weights the
 score says that everything is always visible."""
 

@@ -9,8 +9,8 @@ from training.photos import PhotoLibrary
 from training.scenes import compose_scene
 from training.videos import VideoLibrary
 
-_VIDEO_SHARE = 0.55
-_SCENE_SHARE = 0.15
+_VIDEO_SHARE = 0.45
+_SCENE_SHARE = 0.25
 _SINGLE_VIDEO_SHARE = 0.25
 """Of clips of one frame: photos show more kinds of things than the sequences do."""
 

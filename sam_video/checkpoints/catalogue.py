@@ -47,7 +47,7 @@ _SAM2 = (  # name, configuration, bytes, SHA-256
     ("small", "s", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
     ("tiny", "t", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
 )
-_POCKET_SHA256 = "f82ccd671ef13c86f23a4fbbb47b8bb7d9ae3b3b0c73b9f3fcf7d444b78ecf71"
+_POCKET_SHA256 = "b239c598a9b675e86588431cbcbd0b8baf2580987ef33bab503def3d5daee9dd"
 
 
 def _published(name: str, config: str, num_bytes: int, sha256: str) -> Checkpoint:

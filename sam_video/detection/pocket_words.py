@@ -23,7 +23,7 @@ __all__ = ["COLOURS", "NOUNS", "WEIGHTS", "PocketWords"]
 WEIGHTS = Checkpoint(
     "pocket's words",
     "pocket_words.safetensors",
-    "aab7c9cd1848f4ad728c984498288048f1f54603437bf4c0475ec3872873f556",
+    "362dec87947bcec142cc2a88ff725eb302025333cadf8c30cb49db298b265170",
 )
 """The file that comes with the source."""
 
