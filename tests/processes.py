@@ -8,14 +8,22 @@ PROC = Path("/proc")
 
 
 def children(parent: int | None = None) -> set[int]:
-    """Return the ids of the processes that one has started, this one by default."""
+    """Return the ids of the processes that one has started, this one by default.
+
+    Without that of Python's `multiprocessing`, which stays once a test has used a process pool.
+    """
     found = set()
     for path in PROC.glob("[0-9]*/stat"):
         with suppress(OSError):  # it may have ended meanwhile
             fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == (parent or os.getpid()):
+            is_child = int(fields[1]) == (parent or os.getpid())
+            if is_child and b"multiprocessing.resource_tracker" not in _command(path.parent):
                 found.add(int(path.parent.name))
     return found
+
+
+def _command(process: Path) -> bytes:
+    return (process / "cmdline").read_bytes()
 
 
 def open_files() -> set[str]:

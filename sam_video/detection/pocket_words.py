@@ -23,7 +23,7 @@ __all__ = ["COLOURS", "NOUNS", "WEIGHTS", "PocketWords"]
 WEIGHTS = Checkpoint(
     "pocket's words",
     "pocket_words.safetensors",
-    "362dec87947bcec142cc2a88ff725eb302025333cadf8c30cb49db298b265170",
+    "887f970126b0789125d5cc7521da0dc457be9c1c43c75eb8c8f43a5b519f071f",
 )
 """The file that comes with the source."""
 

@@ -235,6 +235,24 @@ def test_a_part_of_an_object_of_another_concept_is_an_object() -> None:
     assert len(clip.believed) == 2
 
 
+def test_an_object_that_the_detector_calls_by_another_name_is_not_missed() -> None:
+    clip = Clip(association(concepts=("person", "man")))
+    (name,) = clip.look(found(square(0)))
+    for _ in range(3):
+        assert clip.look(found(square(1), 0.9, "man")) == []
+    assert clip.believed == [name]
+    assert clip.association.instances[name].concept == "person"
+
+
+def test_a_false_object_on_one_of_another_concept_is_missed() -> None:
+    clip = Clip(association(concepts=("person", "man")))
+    false, man = clip.look(found(square(0)), found(square(5), 0.8, "man"))
+    for _ in range(2):
+        clip.look(found(square(5), 0.8, "man"))
+    assert list(clip.masks) == [man]
+    assert false not in clip.association.instances
+
+
 def test_what_a_negative_concept_names_is_not_found() -> None:
     clip = Clip(association(negative_concepts=("woman",)))
     woman = found(square(2), 0.55, "woman")

@@ -27,7 +27,7 @@ def test_held_out_drawings_are_found_and_absent_nouns_are_not() -> None:
     network = read_network(resolve_checkpoint(WEIGHTS))
     scores = score_network(network, held_out_scenes(60))
     threshold = detector().threshold
-    assert scores.mean_average_precision() > 0.6
+    assert scores.mean_average_precision() > 0.7
     assert scores.absent_share(threshold) <= 0.03
     assert scores.colour_share(threshold) > 0.85
 
@@ -79,7 +79,12 @@ FRAMES = range(0, NUM_FRAMES, 6)
 
 @pytest.mark.parametrize("index", FRAMES)
 def test_surest_balloon_of_the_sample_clip_is_its_balloon(index: int) -> None:
-    assert overlap(detect(index, "balloon")[0].box, sample(index)[1]["balloon"]) > 0.7
+    assert overlap(detect(index, "balloon")[0].box, sample(index)[1]["balloon"]) > 0.8
+
+
+@pytest.mark.parametrize("index", [index for index in FRAMES if index != 30])  # behind the tree
+def test_surest_ball_of_the_sample_clip_is_its_ball(index: int) -> None:
+    assert overlap(detect(index, "ball")[0].box, sample(index)[1]["ball"]) > 0.75
 
 
 def test_ball_and_balloon_of_the_first_frame_are_found_once_each() -> None:
