@@ -18,6 +18,7 @@ from sam_video.detection.engines import ENGINES
 from sam_video.detection.grounding_dino import GroundingDinoDetector
 from sam_video.detection.owlv2 import Owlv2Detector
 from sam_video.detection.pocket_words import THRESHOLD
+from sam_video.detection.sam3 import Sam3Detector
 from sam_video.detection.vocabulary import COLOURS, NOUNS
 from sam_video.limits import LIMITS, Limit
 from sam_video.prompts import build_concepts
@@ -230,7 +231,8 @@ def test_the_page_on_words_has_every_detector_and_its_threshold_and_cost() -> No
         assert dict(rows)[name].partition(" ")[0] == str(seconds)
     for thresholds in re.findall(r"own threshold: (.+)\. Scores", page):
         assert thresholds == (
-            f"{THRESHOLD} for `sam3` and `pocket`, {Owlv2Detector.threshold} for OWLv2,"
+            f"{THRESHOLD} for `pocket`, {Sam3Detector.threshold} for `sam3`,"
+            f" {Owlv2Detector.threshold} for OWLv2,"
             f" {GroundingDinoDetector.threshold} for LLMDet"
         )
 
