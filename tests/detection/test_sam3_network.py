@@ -1,6 +1,5 @@
 """The faults of transformers' class for SAM 3's video network, mended."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,22 +9,6 @@ from transformers.models.sam3_video import modeling_sam3_video
 
 from sam_video.detection.sam3_video import Sam3, Sam3Video
 from tests.detection.scripted_sam3 import Find, clip, run, scripted
-from tests.detection.tiny_sam3 import one_core, save_sam3
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sam3]:
-    with one_core():
-        folder = save_sam3(tmp_path_factory.mktemp("sam3"))
-        yield Sam3(folder, torch.device("cpu"), torch.float32)
-
-
-@pytest.fixture
-def sam3(loaded: Sam3, monkeypatch: pytest.MonkeyPatch) -> Sam3:
-    """A network in which a detection that touches a track of its concept is that track's."""
-    for name in ("assoc_iou_thresh", "trk_assoc_iou_thresh"):
-        monkeypatch.setattr(loaded.network, name, 1e-6)
-    return loaded
 
 
 def early_cat_and_dogs(index: int, concept: str) -> list[Find]:

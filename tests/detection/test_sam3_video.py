@@ -17,25 +17,10 @@ from sam_video.detection.sam3_video import Sam3, Sam3Video
 from sam_video.errors import PromptError
 from sam_video.types import Box, Click, ObjectPrompt
 from tests.detection.scripted_sam3 import HEIGHT, WIDTH, Find, clip, run, scripted
-from tests.detection.tiny_sam3 import SIDE, one_core, save_sam3
+from tests.detection.tiny_sam3 import SIDE
 
 LEFT, RIGHT = Find(0.9, (0, 12)), Find(0.8, (20, 32))
 EVERYWHERE = Find(0.9)
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sam3]:
-    with one_core():
-        folder = save_sam3(tmp_path_factory.mktemp("sam3"))
-        yield Sam3(folder, torch.device("cpu"), torch.float32)
-
-
-@pytest.fixture
-def sam3(loaded: Sam3, monkeypatch: pytest.MonkeyPatch) -> Sam3:
-    """A network in which a detection that touches a track of its concept is that track's."""
-    for name in ("assoc_iou_thresh", "trk_assoc_iou_thresh"):
-        monkeypatch.setattr(loaded.network, name, 1e-6)
-    return loaded
 
 
 @pytest.fixture

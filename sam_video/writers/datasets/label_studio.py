@@ -14,9 +14,9 @@ from sam_video.writers.sink import Step, json_bytes
 class LabelStudioWriter:
     """Write one task with a `videorectangle` per object, a keyframe on every frame that shows it.
 
-    Frames count from 1, and places are percents of the frame. A keyframe that is not `enabled`
-    follows the last frame of each stretch that shows the object. The labelling interface names its
-    video `video` and its rectangles `box`.
+    Frames count from 1, and places are percents of the frame. The last keyframe of each stretch
+    that shows the object is not `enabled`, which ends it. The labelling interface names its video
+    `video` and its rectangles `box`.
 
     Args:
         folder: An existing folder for `label_studio.json`.
