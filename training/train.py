@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset
 
 from sam_video.model.load import build_network
 from training.batches import ClipBatch, ClipBatches, ClipShape
+from training.learning import Learning
 from training.mixture import Mixture
 from training.photos import PhotoLibrary
 from training.prompts import draw_plan
@@ -44,8 +45,8 @@ class Clock:
         return min(1.0, max(step / self.steps, self.spent_seconds / self.seconds))
 
 
-class Trainer:
-    """A network, its optimiser and the running average of its weights.
+class Trainer(Learning):
+    """Trains one stage.
 
     Args:
         network: Learns in place.
@@ -54,6 +55,8 @@ class Trainer:
         rank: Of the process.
         halves: Whether memory attention learns in bfloat16, on a CPU.
     """
+
+    network: SAM2Base
 
     def __init__(
         self,
@@ -64,15 +67,12 @@ class Trainer:
         rank: int = 0,
         halves: bool = False,
     ) -> None:
-        self.network, self.stage, self.seed, self.rank = network, stage, seed, rank
+        self.stage, self.seed, self.rank = stage, seed, rank
         self._halves = halves
-        self.network.eval()
-        self.network.image_encoder.trunk.train(stage.adapts_norms)
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(network, stage.weight_decay), lr=stage.learning_rate
-        )
-        self.step = 0
+        network.eval()
+        network.image_encoder.trunk.train(stage.adapts_norms)
+        groups = _parameter_groups(network, stage.weight_decay)
+        super().__init__(network, torch.optim.AdamW(groups, lr=stage.learning_rate))
 
     def learn(self, batch: ClipBatch, shape: ClipShape, progress: float) -> float:
         """Take one optimisation step and return its loss."""
@@ -90,7 +90,9 @@ class Trainer:
         if norm.isfinite():
             self.optimizer.step()
         self.step += 1
-        self._update_average()
+        if self.stage.adapts_norms:
+            average_norms(self.network)
+        self.update_average(_AVERAGE_DECAY)
         return float(loss.detach())
 
     def _loss(self, batch: ClipBatch, shape: ClipShape) -> Tensor:
@@ -103,34 +105,6 @@ class Trainer:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             unroll = Unroll(self.network, batch, plan, rng, halves=self._halves)
             return unroll.loss(shape.burn_in)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.stage.adapts_norms:
-            average_norms(self.network)
-        decay = min(_AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to go on exactly from here."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved `state`."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average[name].copy_(value)
-        self.step = state["step"]
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:

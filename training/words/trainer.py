@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from training.learning import Learning
 from training.train import learning_rate_factor
 
 _WARM_UP = 0.02
@@ -21,8 +22,8 @@ class Losses(Protocol):
         ...
 
 
-class Trainer:
-    """A network, its optimiser and the running average of its weights.
+class Trainer(Learning):
+    """Trains one part.
 
     Args:
         network: Learns in place.
@@ -41,11 +42,10 @@ class Trainer:
         decay: float,
         groups: Sequence[tuple[nn.Module, float]] = (),
     ) -> None:
-        self.network, self._losses = network.train(), losses
+        self._losses = losses
         self._learning_rate, self._decay = learning_rate, decay
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(_shared_out(network, groups), weight_decay=0.02)
-        self.step = 0
+        shares = _shared_out(network, groups)
+        super().__init__(network.train(), torch.optim.AdamW(shares, weight_decay=0.02))
 
     def learn(self, batch: Any, progress: float) -> dict[str, float]:
         """Take one optimisation step and return its losses."""
@@ -59,34 +59,8 @@ class Trainer:
         if norm.isfinite():
             self.optimizer.step()
         self.step += 1
-        self._update_average()
+        self.update_average(self._decay)
         return {name: float(loss.detach()) for name, loss in losses._asdict().items()}
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self._decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs to go on exactly from here."""
-        return {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved `state`."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average[name].copy_(value)
-        self.step = state["step"]
 
 
 def _shared_out(
